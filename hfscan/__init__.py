@@ -1,0 +1,111 @@
+"""Find backdoors in the weights of image classifiers, and repair them.
+
+>>> import hfscan
+>>> model = hfscan.load("./examples/badnets-cifar10")
+>>> clean = hfscan.load_images("./examples/cifar10-clean")
+>>> report = hfscan.audit(model, clean)
+>>> report.verdict, report.target
+(<Verdict.BACKDOORED: 'BACKDOORED'>, 0)
+>>> repaired, result = hfscan.repair(model, report, clean)
+>>> hfscan.save(repaired, Path("repaired"), result)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hfscan.data import load_images
+    from hfscan.errors import (
+        AuditError,
+        DataError,
+        HfscanError,
+        HubError,
+        ModelError,
+        RepairError,
+        UnsafeWeightsError,
+        UsageError,
+    )
+    from hfscan.hub import PushResult, load, push, save, wrap
+    from hfscan.pipeline import audit, repair
+    from hfscan.types import (
+        AuditReport,
+        AuditSettings,
+        HubModel,
+        ImageSet,
+        LayerAudit,
+        Metrics,
+        RepairReport,
+        RepairSettings,
+        TestResult,
+        Verdict,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "hfscan.data": ("load_images",),
+    "hfscan.errors": (
+        "AuditError",
+        "DataError",
+        "HfscanError",
+        "HubError",
+        "ModelError",
+        "RepairError",
+        "UnsafeWeightsError",
+        "UsageError",
+    ),
+    "hfscan.hub": ("PushResult", "load", "push", "save", "wrap"),
+    "hfscan.pipeline": ("audit", "repair"),
+    "hfscan.types": (
+        "AuditReport",
+        "AuditSettings",
+        "HubModel",
+        "ImageSet",
+        "LayerAudit",
+        "Metrics",
+        "RepairReport",
+        "RepairSettings",
+        "TestResult",
+        "Verdict",
+    ),
+}
+"""Where the public names live. They are imported on first use, so that ``hfscan --help`` is quick."""
+
+__all__ = [
+    "AuditError",
+    "AuditReport",
+    "AuditSettings",
+    "DataError",
+    "HfscanError",
+    "HubError",
+    "HubModel",
+    "ImageSet",
+    "LayerAudit",
+    "Metrics",
+    "ModelError",
+    "PushResult",
+    "RepairError",
+    "RepairReport",
+    "RepairSettings",
+    "TestResult",
+    "UnsafeWeightsError",
+    "UsageError",
+    "Verdict",
+    "__version__",
+    "audit",
+    "load",
+    "load_images",
+    "push",
+    "repair",
+    "save",
+    "wrap",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(home), name)
+    raise AttributeError(f"module 'hfscan' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The paper's evaluation: attacks and how they poison a data set."""

@@ -1,0 +1,88 @@
+"""The model card of a sanitized model: the source's card, edited, never replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from hfscan.report.markdown import render_repair
+from hfscan.report.text import markdown, printable
+from hfscan.types import Metrics, ModelFacts, RepairReport
+
+BEGIN = "<!-- hfscan: begin -->"
+END = "<!-- hfscan: end -->"
+
+
+def edit_card(folder: Path | None, report: RepairReport) -> str:
+    """The card of the repaired model.
+
+    Args:
+        folder: Of the source model, whose ``README.md`` is edited; without one a card is made.
+        report: What was found and done.
+
+    Returns:
+        The whole ``README.md``. A section of an earlier repair is replaced.
+    """
+    card = _source_card(folder)
+    facts = report.audit.model
+    assert isinstance(card.data, ModelCardData)
+    _edit_metadata(card.data, facts, report)
+    text = _without_section(card.text).strip() or f"# {markdown(facts.ref)}"
+    card.text = f"{text}\n\n{BEGIN}\n{_section(report)}\n{END}\n"
+    return str(card)
+
+
+def _source_card(folder: Path | None) -> ModelCard:
+    path = None if folder is None else folder / "README.md"
+    if path is None or not path.is_file():
+        return ModelCard("---\n{}\n---\n", ignore_metadata_errors=True)
+    return ModelCard(path.read_text(encoding="utf-8"), ignore_metadata_errors=True)
+
+
+def _edit_metadata(data: ModelCardData, facts: ModelFacts, report: RepairReport) -> None:
+    on_hub = facts.revision is not None
+    if on_hub:
+        data.base_model = facts.ref
+        data["base_model_relation"] = "finetune"
+    data.library_name = "timm"
+    data.pipeline_tag = data.pipeline_tag or "image-classification"
+    data.tags = [*(tag for tag in data.tags or [] if tag != "hfscan"), "hfscan"]
+    data.model_name = printable(facts.ref)
+    data.eval_results = [
+        _result(report, report.before, "before repair"),
+        _result(report, report.after, "after repair"),
+    ]
+
+
+def _result(report: RepairReport, metrics: Metrics, when: str) -> EvalResult:
+    return EvalResult(
+        task_type="image-classification",
+        dataset_type=printable(report.data.name),
+        dataset_name=printable(report.data.name),
+        dataset_split=printable(report.data.split) or None,
+        dataset_revision=report.data.revision,
+        metric_type="accuracy",
+        metric_name=f"accuracy on {metrics.images} held-out images, {when}",
+        metric_value=round(metrics.accuracy, 4),
+    )
+
+
+def _without_section(text: str) -> str:
+    before, begin, rest = text.partition(BEGIN)
+    if not begin:
+        return text
+    return before + rest.partition(END)[2]
+
+
+def _section(report: RepairReport) -> str:
+    facts = report.audit.model
+    source = markdown(facts.ref)
+    if facts.revision is not None:
+        source += f" at commit `{facts.revision}`"
+    return (
+        "## Sanitized with hfscan\n\n"
+        f"These weights were made from {source} (weights sha256 `{facts.weights_sha256}`) by erasing "
+        "channels and fine-tuning on clean images. `hfscan-report.json` has all figures.\n\n"
+        f"{render_repair(report)}"
+    )

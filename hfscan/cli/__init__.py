@@ -1,0 +1,80 @@
+"""The command line: the only place that prints, exits, asks, or reads environment variables."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from hfscan import __version__
+from hfscan.cli.audit import audit
+from hfscan.cli.output import fail
+from hfscan.cli.repair import repair
+from hfscan.errors import HfscanError, UsageError
+
+EXIT_FAILED = 2
+EXIT_USAGE = 4
+
+_EPILOG = """[bold]Exit codes[/bold]: 0 nothing found · 1 suspicious or backdoored (see --fail-on) ·
+2 the audit failed · 3 inconclusive · 4 wrong usage · 130 interrupted"""
+
+app = typer.Typer(
+    name="hfscan",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command(epilog=_EPILOG)(audit)
+app.command(epilog=_EPILOG)(repair)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hfscan {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog=_EPILOG)
+def hfscan(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Find backdoors in the weights of image classifiers, and repair them."""
+
+
+def main() -> None:
+    """Run the command line and exit with the documented code."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        app()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+        return EXIT_USAGE if code == EXIT_FAILED else code  # Typer's code for wrong usage is 2
+    except KeyboardInterrupt:
+        return 130
+    except HfscanError as error:
+        _traceback_if_wanted()
+        fail(str(error), error.hint)
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
+    except Exception as error:  # a bug of ours must not look like a verdict
+        _traceback_if_wanted()
+        fail(
+            f"unexpected {type(error).__name__}: {error}",
+            "this is a bug in hfscan; HFSCAN_DEBUG=1 shows where, please report it",
+        )
+        return EXIT_FAILED
+    return 0
+
+
+def _traceback_if_wanted() -> None:
+    if os.environ.get("HFSCAN_DEBUG"):
+        traceback.print_exc()

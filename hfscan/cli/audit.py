@@ -1,0 +1,177 @@
+"""``hfscan audit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from hfscan.cli import options as o
+
+if TYPE_CHECKING:
+    from hfscan.types import AuditReport
+
+ACCURACY_IMAGES = 1000
+"""Clean accuracy is measured on at most so many images."""
+
+FailOn = Literal["suspicious", "backdoored", "never"]
+
+_FMT = "Feature map testing"
+
+
+def audit(
+    model: Annotated[str, typer.Argument(help=o.MODEL_HELP, show_default=False)],
+    clean_data: Annotated[str, typer.Option(help=o.DATA_HELP, show_default=False)],
+    split: o.Split = "test",
+    image_column: o.ImageColumn = None,
+    label_column: o.LabelColumn = None,
+    label_map: o.LabelMap = None,
+    revision: o.Revision = None,
+    token: o.Token = None,
+    allow_pickle: o.AllowPickle = False,
+    images: Annotated[
+        int, typer.Option(min=1, help="Images per channel.", rich_help_panel=_FMT)
+    ] = 64,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Steps of feature reverse generation.", rich_help_panel=_FMT)
+    ] = 2,
+    step_size: Annotated[
+        float, typer.Option(help="Change of a pixel per step, in (0, 1].", rich_help_panel=_FMT)
+    ] = 0.02,
+    eps: Annotated[
+        float, typer.Option(help="Largest change of a pixel, in (0, 1].", rich_help_panel=_FMT)
+    ] = 0.06,
+    detector: Annotated[
+        o.DetectorName, typer.Option(help="Which channels are outliers.", rich_help_panel=_FMT)
+    ] = "elliptic",
+    tau: Annotated[
+        float,
+        typer.Option(
+            help="Share of a layer's channels to flag, in (0, 0.5).", rich_help_panel=_FMT
+        ),
+    ] = 0.1,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of everything random.", rich_help_panel=_FMT)
+    ] = 0,
+    device: o.DeviceOption = "auto",
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Images per pass.", rich_help_panel=o._RUN)
+    ] = 256,
+    threads: o.Threads = None,
+    cache_dir: o.CacheDir = None,
+    fail_on: Annotated[
+        FailOn,
+        typer.Option(help="Least verdict that exits with 1.", rich_help_panel=o._REPORT),
+    ] = "suspicious",
+    report_format: Annotated[
+        o.Format,
+        typer.Option("--format", "-f", help="What to print.", rich_help_panel=o._REPORT),
+    ] = "console",
+    json: o.Json = False,
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FORMAT=FILE",
+            help="Write the report to a file as well; may be repeated.",
+            rich_help_panel=o._REPORT,
+        ),
+    ] = None,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Look for a backdoor in an image classifier.
+
+    Every conv channel is tested with clean images (feature map testing), and the network as a whole with
+    the maximum-margin test, which gives the verdict.
+
+    [b]Examples[/b]
+
+      hfscan audit ./examples/badnets-cifar10 --clean-data ./examples/cifar10-clean
+
+      hfscan audit user/model --clean-data cifar10
+
+      hfscan audit user/model@v1.0 --clean-data user/data --split validation -o json=report.json
+    """
+    from hfscan.cli.loading import load_clean, load_model, prepare
+    from hfscan.cli.output import bars, parse_outputs
+    from hfscan.cli.state import Inputs, absolute, remember
+    from hfscan.pipeline import audit as run
+    from hfscan.pipeline import check_settings
+    from hfscan.report import FORMATS
+    from hfscan.types import AuditSettings
+
+    settings = AuditSettings(images, steps, step_size, eps, detector, tau, seed)
+    check_settings(settings)
+    files = parse_outputs(output or [], FORMATS)
+    prepare(threads, quiet)
+    loaded = load_model(
+        model,
+        device,
+        revision=revision,
+        token=token,
+        allow_pickle=allow_pickle,
+        cache_dir=cache_dir,
+    )
+    clean = load_clean(
+        clean_data,
+        loaded,
+        images=max(images, ACCURACY_IMAGES),
+        seed=seed,
+        split=split,
+        image_column=image_column,
+        label_column=label_column,
+        label_map=label_map,
+        token=token,
+        cache_dir=cache_dir,
+    )
+    with bars(quiet) as progress:
+        report = run(loaded, clean, settings=settings, batch_size=batch_size, progress=progress)
+    pinned = f"{clean.name}@{clean.revision}" if clean.revision else absolute(clean_data)
+    inputs = Inputs(
+        model=absolute(model) if loaded.revision is None else loaded.ref,
+        revision=loaded.revision,
+        clean_data=pinned,
+        split=split,
+        image_column=image_column,
+        label_column=label_column,
+        label_map=None if label_map is None else str(label_map.resolve()),
+        allow_pickle=allow_pickle,
+    )
+    remember(report, inputs)
+    _show(report, "json" if json else report_format, files, verbose)
+    raise typer.Exit(exit_code(report, fail_on))
+
+
+def _show(
+    report: AuditReport, report_format: str, files: list[tuple[str, Path]], verbose: bool
+) -> None:
+    from rich.console import Console
+
+    from hfscan.cli.output import print_data, write_atomically
+    from hfscan.report import FORMATS
+    from hfscan.report.console import renderable
+
+    for name, path in files:
+        write_atomically(path, FORMATS[name](report))
+    if report_format == "console":
+        Console().print(renderable(report, verbose=verbose))
+    else:
+        print_data(FORMATS[report_format](report))
+
+
+def exit_code(report: AuditReport, fail_on: FailOn) -> int:
+    """0 nothing found, 1 at or above ``fail_on``, 3 inconclusive."""
+    from hfscan.types import Verdict
+
+    match report.verdict:
+        case Verdict.INCONCLUSIVE:
+            return 3
+        case Verdict.BACKDOORED:
+            return int(fail_on != "never")
+        case Verdict.SUSPICIOUS:
+            return int(fail_on == "suspicious")
+        case Verdict.NO_BACKDOOR_FOUND:
+            return 0

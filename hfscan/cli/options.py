@@ -1,0 +1,80 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Format = Literal["console", "json", "markdown"]
+DetectorName = Literal["elliptic", "kmeans"]
+
+MODEL_HELP = (
+    "[b]owner/name[/b] on the Hub ([b]owner/name@revision[/b] pins it), or a folder written as one: "
+    "[b]./folder[/b], an absolute path, [b]local-dir:folder[/b]."
+)
+DATA_HELP = (
+    "Clean labelled images: a dataset on the Hub ([b]cifar10[/b], [b]owner/name[/b]), or a folder "
+    "written as one ([b]./folder[/b]): dataset files, or one subfolder of images per class."
+)
+
+_MODEL = "Model"
+_DATA = "Clean images"
+_RUN = "Run"
+_REPORT = "Report"
+
+Split = Annotated[str, typer.Option(help="Split of the clean data.", rich_help_panel=_DATA)]
+ImageColumn = Annotated[
+    str | None, typer.Option(help="Column of the images, if not obvious.", rich_help_panel=_DATA)
+]
+LabelColumn = Annotated[
+    str | None, typer.Option(help="Column of the labels, if not obvious.", rich_help_panel=_DATA)
+]
+LabelMap = Annotated[
+    Path | None,
+    typer.Option(
+        help='JSON file {"class of the data": label of the model}; other classes are left out.',
+        exists=True,
+        dir_okay=False,
+        rich_help_panel=_DATA,
+    ),
+]
+Revision = Annotated[
+    str | None,
+    typer.Option(help="Branch, tag or commit of the model.", rich_help_panel=_MODEL),
+]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        help="Token of the Hub; default: hf auth login or HF_TOKEN.", rich_help_panel=_MODEL
+    ),
+]
+AllowPickle = Annotated[
+    bool,
+    typer.Option(
+        "--allow-pickle",
+        help="Read weights from a pickle where there is no safetensors file (tensors only, no code).",
+        rich_help_panel=_MODEL,
+    ),
+]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(help="Where downloads are kept; default: the Hub's cache.", rich_help_panel=_RUN),
+]
+DeviceOption = Annotated[
+    Device, typer.Option("--device", help="Where to compute.", rich_help_panel=_RUN)
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads; default: all cores.", rich_help_panel=_RUN)
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress, no hints.", rich_help_panel=_REPORT)
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Show every layer.", rich_help_panel=_REPORT)
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Same as --format json.", rich_help_panel=_REPORT)
+]

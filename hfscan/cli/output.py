@@ -1,0 +1,140 @@
+"""Everything that reaches the terminal: errors, hints, progress and reports."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from hfscan.errors import HfscanError, UsageError
+from hfscan.report.text import printable
+
+T = TypeVar("T")
+
+
+def stderr() -> Console:
+    """Progress, warnings and hints go here; data goes to stdout."""
+    return Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def fail(message: str, hint: str = "") -> None:
+    """Print one line for an error, and one for the hint."""
+    _line("error: ", "bold red", message)
+    if hint:
+        _line("hint: ", "cyan", hint)
+
+
+def say(message: str) -> None:
+    """Print one line of information."""
+    _line("", "", message)
+
+
+def warn(message: str) -> None:
+    """Print one line of warning."""
+    _line("warning: ", "yellow", message)
+
+
+def _line(label: str, style: str, message: str) -> None:
+    stderr().print(Text.assemble((label, style), printable(message, 600)))
+
+
+class Bars:
+    """A progress bar with an estimate of the remaining time, shaped like ``rich.progress.track``."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def __call__(self, sequence: Iterable[T], description: str, total: float) -> Iterator[T]:
+        """Yield the items of ``sequence`` and move a bar of its own."""
+        task = self.progress.add_task(description, total=total)
+        for item in sequence:
+            yield item
+            self.progress.advance(task)
+
+
+@contextmanager
+def bars(quiet: bool) -> Iterator[Bars]:
+    """Progress bars on stderr while the block runs; none if it is not a terminal."""
+    console = stderr()
+    progress = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=quiet or not console.is_terminal,
+    )
+    with progress:
+        yield Bars(progress)
+
+
+def parse_outputs(outputs: list[str], formats: Iterable[str]) -> list[tuple[str, Path]]:
+    """Read ``FORMAT=FILE`` options, before any long work.
+
+    Raises:
+        UsageError: The format is unknown, or the file cannot be written there.
+    """
+    parsed = []
+    for output in outputs:
+        name, _, file = output.partition("=")
+        if name not in formats or not file:
+            raise UsageError(
+                f"--output {output!r} is not FORMAT=FILE", f"formats: {', '.join(formats)}"
+            )
+        path = Path(file)
+        if not path.parent.is_dir() or path.is_dir():
+            raise UsageError(f"{file} cannot be written: no such folder, or a folder itself")
+        if not os.access(path.parent, os.W_OK):
+            raise UsageError(f"{file} cannot be written: {path.parent} is not writable")
+        parsed.append((name, path))
+    return parsed
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that it is either the old one or the new one.
+
+    Raises:
+        HfscanError: It cannot be written.
+    """
+    try:
+        descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            Path(scratch).chmod(0o666 & ~_umask())
+            Path(scratch).replace(path)
+        except BaseException:
+            Path(scratch).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise HfscanError(f"{path} cannot be written ({error.strerror or error})") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def print_data(text: str) -> None:
+    """Print data on stdout, as it is."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,319 @@
+"""``hfscan repair``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hfscan.cli import options as o
+
+if TYPE_CHECKING:
+    from hfscan.cli.state import Inputs
+    from hfscan.hub import PushPlan
+    from hfscan.types import AuditReport, HubModel, ImageSet, RepairReport
+
+MAX_IMAGES = 5000
+"""At most so many clean images are used."""
+
+_TUNING = "Erasing and fine-tuning"
+_PUSH = "Push"
+
+
+def repair(
+    model: Annotated[
+        str | None,
+        typer.Argument(help=o.MODEL_HELP + " Without it: the latest audit's.", show_default=False),
+    ] = None,
+    clean_data: Annotated[
+        str | None,
+        typer.Option(help=o.DATA_HELP + " Without it: the audit's.", show_default=False),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Go on from this JSON report instead of the latest audit.",
+            rich_help_panel=o._MODEL,
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split of the clean data; default: test.", rich_help_panel=o._DATA),
+    ] = None,
+    image_column: o.ImageColumn = None,
+    label_column: o.LabelColumn = None,
+    label_map: o.LabelMap = None,
+    revision: o.Revision = None,
+    token: o.Token = None,
+    allow_pickle: o.AllowPickle = False,
+    erase_rate: Annotated[
+        float,
+        typer.Option(
+            help="Share of each layer's channels to erase, if a class is suspected.",
+            rich_help_panel=_TUNING,
+        ),
+    ] = 0.1,
+    epochs: Annotated[
+        int, typer.Option(min=0, help="Of fine-tuning.", rich_help_panel=_TUNING)
+    ] = 10,
+    lr: Annotated[float, typer.Option(help="Learning rate.", rich_help_panel=_TUNING)] = 0.01,
+    batch_size: Annotated[
+        int, typer.Option(min=2, help="Images per step.", rich_help_panel=_TUNING)
+    ] = 256,
+    weight_decay: Annotated[
+        float, typer.Option(min=0, help="Of SGD.", rich_help_panel=_TUNING)
+    ] = 5e-4,
+    clean_rate: Annotated[
+        float,
+        typer.Option(
+            help="Share of the clean images to tune on; the rest measures.", rich_help_panel=_TUNING
+        ),
+    ] = 0.8,
+    max_accuracy_drop: Annotated[
+        float,
+        typer.Option(help="A larger loss of accuracy is not written.", rich_help_panel=_TUNING),
+    ] = 0.03,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Write it whatever the loss, and repair even if the audit found nothing.",
+            rich_help_panel=_TUNING,
+        ),
+    ] = False,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of everything random.", rich_help_panel=_TUNING)
+    ] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write; default: ./NAME-repaired.", rich_help_panel=o._REPORT),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace that folder.", rich_help_panel=o._REPORT),
+    ] = False,
+    push: Annotated[
+        bool,
+        typer.Option("--push", help="Publish the repaired model.", rich_help_panel=_PUSH),
+    ] = False,
+    to: Annotated[
+        str | None,
+        typer.Option(help="owner/name; default: where it came from.", rich_help_panel=_PUSH),
+    ] = None,
+    create_pr: Annotated[
+        bool | None,
+        typer.Option(
+            "--create-pr/--no-create-pr",
+            help="Open a pull request; default: on an existing repository.",
+            show_default=False,
+            rich_help_panel=_PUSH,
+        ),
+    ] = None,
+    private: Annotated[
+        bool,
+        typer.Option("--private/--public", help="Of a new repository.", rich_help_panel=_PUSH),
+    ] = True,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only list what a push would do.", rich_help_panel=_PUSH),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask before pushing.", rich_help_panel=_PUSH)
+    ] = False,
+    commit_message: Annotated[
+        str | None, typer.Option(help="Title of the commit.", rich_help_panel=_PUSH)
+    ] = None,
+    device: o.DeviceOption = "auto",
+    threads: o.Threads = None,
+    cache_dir: o.CacheDir = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Repair the model of an audit: erase channels, fine-tune, measure, write, push.
+
+    Without MODEL it goes on from the latest audit; with MODEL and --clean-data it audits first.
+
+    [b]Examples[/b]
+
+      hfscan repair
+
+      hfscan repair --push
+
+      hfscan repair user/model --clean-data cifar10 --push --to me/model-sanitized --yes
+
+      hfscan repair --report report.json --out ./repaired --epochs 20
+    """
+    from hfscan.cli.loading import prepare
+    from hfscan.cli.output import bars, say
+    from hfscan.errors import UsageError
+    from hfscan.hub.push import plan_push
+    from hfscan.hub.save import check_target, save
+    from hfscan.pipeline import audit, check_repair_settings
+    from hfscan.pipeline import repair as run
+    from hfscan.types import AuditSettings, RepairSettings
+
+    settings = RepairSettings(
+        erase_rate=erase_rate,
+        epochs=epochs,
+        lr=lr,
+        batch_size=batch_size,
+        weight_decay=weight_decay,
+        clean_rate=clean_rate,
+        max_accuracy_drop=max_accuracy_drop,
+        seed=seed,
+    )
+    check_repair_settings(settings)
+    if (to or dry_run) and not push:
+        raise UsageError(f"{'--to' if to else '--dry-run'} is for a push", "add --push")
+    found, remembered = _audited(model, clean_data, report)
+    inputs = replace(
+        remembered,
+        model=model or remembered.model,
+        revision=revision or (None if model else remembered.revision),
+        clean_data=clean_data or remembered.clean_data,
+        split=split or remembered.split,
+        image_column=image_column or remembered.image_column,
+        label_column=label_column or remembered.label_column,
+        label_map=str(label_map) if label_map else remembered.label_map,
+        allow_pickle=allow_pickle or remembered.allow_pickle,
+    )
+    target = out or _default_target(inputs.model)
+    check_target(target, overwrite=overwrite)
+    if found is not None:
+        _stop_if_nothing_to_repair(found, force)
+    prepare(threads, quiet)
+    source, clean = _load(inputs, device, seed, token, cache_dir)
+    with bars(quiet) as progress:
+        if found is None:
+            found = audit(source, clean, settings=AuditSettings(seed=seed), progress=progress)
+            _stop_if_nothing_to_repair(found, force)
+        repaired, result = run(source, found, clean, settings=settings, progress=progress)
+    _show(result, json)
+    _check_accuracy(result, force)
+    save(repaired, target, result, overwrite=overwrite)
+    if not quiet:
+        say(f"written to {target}")
+    if push:
+        plan = plan_push(repaired, result, to=to, create_pr=create_pr, private=private, token=token)
+        _publish(plan, dry_run=dry_run, yes=yes, message=commit_message, token=token)
+
+
+def _audited(
+    model: str | None, clean_data: str | None, report: Path | None
+) -> tuple[AuditReport | None, Inputs]:
+    """The audit to go on from, if there is one, and what to load."""
+    from hfscan.cli.state import Inputs, read_report, recall
+    from hfscan.errors import UsageError
+
+    if report is not None:
+        return read_report(report)
+    if model is None:
+        return recall()
+    if clean_data is None:
+        raise UsageError("MODEL needs --clean-data", "or leave both out to use the latest audit")
+    return None, Inputs(model, None, clean_data, "test")
+
+
+def _default_target(model: str) -> Path:
+    name = model.partition("@")[0].rstrip("/").rpartition("/")[2]
+    return Path(f"{name or 'model'}-repaired")
+
+
+def _stop_if_nothing_to_repair(found: AuditReport, force: bool) -> None:
+    from hfscan.cli.output import say
+    from hfscan.errors import AuditError
+    from hfscan.types import Verdict
+
+    if force or found.verdict in (Verdict.SUSPICIOUS, Verdict.BACKDOORED):
+        return
+    if found.verdict is Verdict.INCONCLUSIVE:
+        raise AuditError(f"the audit was inconclusive: {found.reason}", "there is nothing to go on")
+    say("NO_BACKDOOR_FOUND: nothing to repair (--force erases the flagged channels all the same)")
+    raise typer.Exit(0)
+
+
+def _load(
+    inputs: Inputs, device: o.Device, seed: int, token: str | None, cache_dir: Path | None
+) -> tuple[HubModel, ImageSet]:
+    from hfscan.cli.loading import load_clean, load_model
+
+    source = load_model(
+        inputs.model,
+        device,
+        revision=inputs.revision,
+        token=token,
+        allow_pickle=inputs.allow_pickle,
+        cache_dir=cache_dir,
+    )
+    clean = load_clean(
+        inputs.clean_data,
+        source,
+        images=MAX_IMAGES,
+        seed=seed,
+        split=inputs.split,
+        image_column=inputs.image_column,
+        label_column=inputs.label_column,
+        label_map=Path(inputs.label_map) if inputs.label_map else None,
+        token=token,
+        cache_dir=cache_dir,
+    )
+    return source, clean
+
+
+def _show(result: RepairReport, json: bool) -> None:
+    from rich.console import Console
+
+    from hfscan.cli.output import print_data
+    from hfscan.report.console import repair_renderable
+    from hfscan.report.json import render_repair
+
+    if json:
+        print_data(render_repair(result))
+    else:
+        Console().print(repair_renderable(result))
+
+
+def _check_accuracy(result: RepairReport, force: bool) -> None:
+    from hfscan.errors import RepairError
+
+    bound = result.settings.max_accuracy_drop
+    if result.accuracy_drop > bound and not force:
+        raise RepairError(
+            f"accuracy fell by {result.accuracy_drop:.3f}, more than {bound}: nothing was written",
+            "use more clean images or a lower --erase-rate, or accept the loss with --force",
+        )
+
+
+def _publish(
+    plan: PushPlan, *, dry_run: bool, yes: bool, message: str | None, token: str | None
+) -> None:
+    from hfscan.cli.output import say
+    from hfscan.errors import UsageError
+    from hfscan.hub.push import MESSAGE, execute
+
+    kind = "private" if plan.private else "public"
+    where = (
+        f"a new {kind} repository"
+        if plan.create
+        else "a pull request"
+        if plan.create_pr
+        else "a commit"
+    )
+    say(f"push to {plan.to}: {where}, on {plan.parent or 'an empty branch'}")
+    for name, content in plan.add.items():
+        say(f"  write  {name} ({len(content):,} bytes)")
+    for name in plan.delete:
+        say(f"  delete {name}")
+    if dry_run:
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("a push needs a yes", "pass --yes where nobody can be asked")
+        typer.confirm("Push this?", abort=True, err=True)
+    result = execute(plan, message=message or MESSAGE, token=token)
+    say(f"pushed: {result.url}" if result.commit else "nothing differs, nothing was pushed")

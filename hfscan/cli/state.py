@@ -1,0 +1,105 @@
+"""The latest audit, kept so that ``hfscan repair`` can go on from it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import platformdirs
+
+from hfscan.cli.output import write_atomically
+from hfscan.errors import AuditError
+from hfscan.types import AuditReport
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What to load again, as typed but absolute.
+
+    Args:
+        model: Reference of the model.
+        revision: Commit sha of the model, or None.
+        clean_data: Reference of the clean data, with its revision.
+        split: Split of the clean data.
+        image_column: Or None if obvious.
+        label_column: Or None if obvious.
+        label_map: Path of the label map, or None.
+        allow_pickle: Whether the weights may be a pickle.
+    """
+
+    model: str
+    revision: str | None
+    clean_data: str
+    split: str
+    image_column: str | None = None
+    label_column: str | None = None
+    label_map: str | None = None
+    allow_pickle: bool = False
+
+
+def state_folder() -> Path:
+    """Where hfscan keeps its state; ``HFSCAN_STATE_DIR`` overrides the platform's place."""
+    chosen = os.environ.get("HFSCAN_STATE_DIR")
+    return Path(chosen) if chosen else platformdirs.user_state_path("hfscan", appauthor=False)
+
+
+def remember(report: AuditReport, inputs: Inputs) -> None:
+    """Keep an audit as the latest one.
+
+    Raises:
+        HfscanError: The state folder cannot be written.
+    """
+    folder = state_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AuditError(f"the state folder {folder} cannot be made ({error.strerror})") from error
+    data = {"inputs": asdict(inputs), "report": report.to_dict()}
+    write_atomically(folder / "latest.json", json.dumps(data))
+
+
+def recall() -> tuple[AuditReport, Inputs]:
+    """The latest audit.
+
+    Raises:
+        AuditError: There is none, or its file is damaged.
+    """
+    path = state_folder() / "latest.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        inputs = Inputs(**data["inputs"])
+        return AuditReport.from_dict(data["report"]), inputs
+    except FileNotFoundError as error:
+        raise AuditError(
+            "there is no audit to go on from",
+            "run hfscan audit first, or name MODEL and --clean-data",
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AuditError(
+            f"the latest audit in {path} is damaged", "run hfscan audit again"
+        ) from error
+
+
+def read_report(path: Path) -> tuple[AuditReport, Inputs]:
+    """An audit from a report file (``hfscan audit -o json=FILE``).
+
+    Raises:
+        AuditError: It is no such file.
+    """
+    try:
+        report = AuditReport.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
+        raise AuditError(f"{path} is not a JSON report ({str(error)[:100]})") from error
+    data = report.data
+    clean_data = f"{data.name}@{data.revision}" if data.revision else data.name
+    return report, Inputs(report.model.ref, report.model.revision, clean_data, data.split)
+
+
+def absolute(reference: str) -> str:
+    """A folder's reference that is valid in any working directory; a Hub id as it is."""
+    from hfscan.hub.reference import parse_reference
+
+    folder = parse_reference(reference, "dataset").folder
+    return reference if folder is None else str(folder.resolve())

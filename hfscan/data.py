@@ -1,0 +1,332 @@
+"""Clean images from anything that `datasets` reads. The only module that imports it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from datasets import Image as ImageFeature
+from PIL import Image
+from torch import Tensor
+
+from hfscan.errors import DataError
+from hfscan.hub.client import hub_api, hub_errors
+from hfscan.hub.reference import Reference, parse_reference
+from hfscan.types import ImageSet, stratified_order
+
+RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def load_images(
+    source: str,
+    *,
+    split: str = "test",
+    images: int | None = None,
+    seed: int = 0,
+    size: tuple[int, int] | None = None,
+    crop_pct: float = 1.0,
+    interpolation: str = "bicubic",
+    image_column: str | None = None,
+    label_column: str | None = None,
+    label_map: Mapping[str, int] | None = None,
+    token: str | None = None,
+    cache_dir: Path | None = None,
+) -> ImageSet:
+    """Load labelled images.
+
+    Args:
+        source: A dataset id on the Hub (``cifar10`` and ``owner/name@revision`` too), or a folder written
+            as one (``./x``): a dataset in files, one saved with ``save_to_disk``, or images in one
+            folder per class.
+        split: Which split; where there is only one, that one.
+        images: At most so many, the classes as equally often as they allow; None for all.
+        seed: Which images.
+        size: Height and width to bring the images to; None if they all have the same already.
+        crop_pct: Images of another size are resized so that the center crop of ``size`` is this share.
+        interpolation: How they are resized.
+        image_column: Where the images are, if it is not obvious.
+        label_column: Where the labels are, if it is not obvious.
+        label_map: Class name or label of the data set -> label of the model; others are left out.
+        token: Of the Hub; the saved one if None.
+        cache_dir: Of `datasets`; its default if None.
+
+    Raises:
+        UsageError: The source is neither an id nor a folder.
+        HubError: The dataset cannot be had.
+        DataError: There are no images or labels in it, or they cannot be read.
+    """
+    reference = parse_reference(source, "dataset")
+    dataset, name, revision, chosen = _open(reference, split, token, cache_dir)
+    image_column = _image_column(dataset.features, image_column, name)
+    label_column = _label_column(dataset.features, label_column, name)
+    labels, classes = _labels(dataset, label_column, name)
+    rows = torch.arange(len(labels))
+    if label_map is not None:
+        labels, rows = _mapped(labels, classes, label_map)
+        classes = ()
+    if not len(rows):
+        raise DataError(f"{name} has no images in split {chosen}")
+    if images is not None and images < len(rows):
+        kept = stratified_order(labels[rows], seed)[:images].sort().values
+        rows = rows[kept]
+    pictures = dataset.select_columns([image_column]).cast_column(
+        image_column, ImageFeature(decode=False)
+    )
+    pixels = [
+        _decode(
+            pictures[int(row)][image_column], size, crop_pct, interpolation, f"{name} row {row}"
+        )
+        for row in rows
+    ]
+    return ImageSet(
+        name=name,
+        images=_stack(pixels, name),
+        labels=labels[rows],
+        classes=classes,
+        revision=revision,
+        split=chosen,
+    )
+
+
+def read_label_map(path: Path) -> dict[str, int]:
+    """Read a JSON object of class names or labels of the data set to labels of the model.
+
+    Raises:
+        DataError: The file is not such an object.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"the label map {path} cannot be read ({str(error)[:100]})") from error
+    fine = isinstance(data, dict) and all(
+        isinstance(label, int) and not isinstance(label, bool) and label >= 0
+        for label in data.values()
+    )
+    if not fine or not data:
+        raise DataError(
+            f"the label map {path} is not an object of names to labels",
+            'write {"airplane": 0, "automobile": 1}',
+        )
+    return {str(name): int(label) for name, label in data.items()}
+
+
+def _open(
+    reference: Reference, split: str, token: str | None, cache_dir: Path | None
+) -> tuple[Dataset, str, str | None, str]:
+    """The split, the source's canonical name, its commit sha and the split's name."""
+    if reference.folder is not None:
+        name = reference.folder.as_posix()
+        name = name if name.startswith(("/", ".")) else f"./{name}"
+        whole = _open_folder(reference.folder, cache_dir)
+        revision = None
+    else:
+        name, revision = _resolve(reference, token, cache_dir)
+        whole = _download(name, revision, token, cache_dir)
+    if isinstance(whole, Dataset):
+        return whole, name, revision, str(whole.split or "all")
+    if split not in whole and len(whole) > 1:
+        raise DataError(
+            f"{name} has no split {split!r:.40}", f"choose --split from {', '.join(whole)}"
+        )
+    chosen = split if split in whole else next(iter(whole))
+    return whole[chosen], name, revision, str(chosen)
+
+
+def _resolve(reference: Reference, token: str | None, cache_dir: Path | None) -> tuple[str, str]:
+    """Canonical id and commit sha; from the cache when the Hub cannot be reached."""
+    api = hub_api(token)
+    with hub_errors(f"datasets/{reference.id}", reference.revision):
+        name = reference.id
+        if "/" not in name:
+            name = str(api.dataset_info(name).id)
+        sha = api.resolve_revision(
+            name, repo_type="dataset", revision=reference.revision, cache_dir=cache_dir
+        )
+    return name, str(sha)
+
+
+def _download(name: str, revision: str, token: str | None, cache_dir: Path | None) -> DatasetDict:
+    with hub_errors(f"datasets/{name}", revision):
+        try:
+            return datasets.load_dataset(
+                name, revision=revision, token=token, cache_dir=_text(cache_dir)
+            )
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            RuntimeError,
+            datasets.exceptions.DatasetsError,
+        ) as e:
+            raise _unreadable(name, e) from e
+
+
+def _open_folder(folder: Path, cache_dir: Path | None) -> DatasetDict | Dataset:
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}", "owner/name would be a dataset on the Hub")
+    try:
+        if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
+            return datasets.load_from_disk(str(folder))
+        return datasets.load_dataset(str(folder.resolve()), cache_dir=_text(cache_dir))
+    except Exception as error:  # a damaged file fails anywhere inside pyarrow, PIL or datasets
+        raise _unreadable(str(folder), error) from error
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _unreadable(name: str, error: Exception) -> DataError:
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    detail = " ".join(str(cause).split())[:160]
+    return DataError(
+        f"{name} cannot be read as a dataset ({type(cause).__name__}: {detail})",
+        "it must be a Hub dataset, Parquet files, or images in one folder per class",
+    )
+
+
+def _image_column(features: Features, wanted: str | None, name: str) -> str:
+    images = [column for column, kind in features.items() if isinstance(kind, ImageFeature)]
+    raw = [column for column, kind in features.items() if _is_raw_image(kind)]
+    return _only(images or raw, wanted, list(features), name, "image")
+
+
+def _is_raw_image(kind: object) -> bool:
+    """Image files as Parquet without the `datasets` metadata stores them."""
+    return isinstance(kind, Mapping) and {"bytes", "path"} <= set(kind)
+
+
+def _label_column(features: Features, wanted: str | None, name: str) -> str:
+    labels = [column for column, kind in features.items() if isinstance(kind, ClassLabel)]
+    plain = [
+        column
+        for column, kind in features.items()
+        if isinstance(kind, Value) and "label" in column.lower() and "int" in kind.dtype
+    ]
+    return _only(labels or plain, wanted, list(features), name, "label")
+
+
+def _only(
+    found: Sequence[str], wanted: str | None, columns: Sequence[str], name: str, what: str
+) -> str:
+    if wanted is not None:
+        if wanted not in columns:
+            raise DataError(
+                f"{name} has no column {wanted!r:.60}", f"its columns are {', '.join(columns)}"
+            )
+        return wanted
+    if not found:
+        raise DataError(
+            f"{name} has no {what} column (columns: {', '.join(columns)})",
+            f"name it with --{what}-column"
+            + ("; a folder of images needs one subfolder per class" if what == "label" else ""),
+        )
+    if len(found) > 1:
+        raise DataError(
+            f"{name} has {len(found)} {what} columns",
+            f"choose --{what}-column from {', '.join(found)}",
+        )
+    return found[0]
+
+
+def _labels(dataset: Dataset, column: str, name: str) -> tuple[Tensor, tuple[str, ...]]:
+    kind = dataset.features[column]
+    values = dataset[column][:]
+    if any(not isinstance(value, int) for value in values):
+        raise DataError(
+            f"column {column} of {name} does not have integer labels",
+            "name another one with --label-column",
+        )
+    classes = tuple(kind.names) if isinstance(kind, ClassLabel) else ()
+    return torch.tensor(values, dtype=torch.int64), classes
+
+
+def _mapped(
+    labels: Tensor, classes: Sequence[str], label_map: Mapping[str, int]
+) -> tuple[Tensor, Tensor]:
+    """Labels of the model, and the rows that have one."""
+    table: dict[int, int] = {}
+    for key, label in label_map.items():
+        if key in classes:
+            table[list(classes).index(key)] = label
+        elif key.isdigit():
+            table[int(key)] = label
+        else:
+            raise DataError(
+                f"the label map names {key!r:.60}, which is no class of the data set",
+                f"its classes are {', '.join(classes[:12])}",
+            )
+    mapped = torch.tensor([table.get(int(label), -1) for label in labels], dtype=torch.int64)
+    return mapped, (mapped >= 0).nonzero().flatten()
+
+
+def _decode(
+    cell: Any, size: tuple[int, int] | None, crop_pct: float, interpolation: str, where: str
+) -> Tensor:
+    """One image file -> uint8 ``(3, H, W)``."""
+    try:
+        source = cell.get("bytes")
+        file = io.BytesIO(source) if source is not None else cell["path"]
+        with Image.open(file) as opened:
+            image = _rgb(opened)
+    except (OSError, ValueError, SyntaxError, AttributeError, TypeError, KeyError) as error:
+        raise _broken(where, error) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _broken(where, error) from error
+    if size is not None and (image.height, image.width) != size:
+        image = _fit(image, size, crop_pct, RESAMPLING.get(interpolation, Image.Resampling.BICUBIC))
+    pixels = torch.from_numpy(np.array(image))
+    return pixels.permute(2, 0, 1)
+
+
+def _broken(where: str, error: Exception) -> DataError:
+    return DataError(
+        f"the image in {where} cannot be read ({str(error)[:100]})", "remove it from the data set"
+    )
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Any mode as RGB; what is transparent becomes white."""
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        opaque = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        opaque.alpha_composite(image.convert("RGBA"))
+        return opaque.convert("RGB")
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        raise ValueError(f"mode {image.mode} is not an 8-bit image")
+    return image.convert("RGB")
+
+
+def _fit(
+    image: Image.Image, size: tuple[int, int], crop_pct: float, resample: Image.Resampling
+) -> Image.Image:
+    """Resize the shorter side and cut out the center, as timm's evaluation transform does."""
+    height, width = size
+    scale = max(height / image.height, width / image.width) / crop_pct
+    resized = image.resize(
+        (max(width, round(image.width * scale)), max(height, round(image.height * scale))), resample
+    )
+    left, top = (resized.width - width) // 2, (resized.height - height) // 2
+    return resized.crop((left, top, left + width, top + height))
+
+
+def _stack(pixels: Sequence[Tensor], name: str) -> Tensor:
+    sizes = {tuple(image.shape) for image in pixels}
+    if len(sizes) > 1:
+        raise DataError(
+            f"the images of {name} have {len(sizes)} different sizes", "pass size=(height, width)"
+        )
+    return torch.stack(list(pixels))

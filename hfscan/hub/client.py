@@ -1,0 +1,89 @@
+"""The Hub's client, with its errors turned into ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    RevisionResolutionError,
+)
+
+from hfscan.errors import HfscanError, HubError
+
+
+def hub_api(token: str | None = None) -> HfApi:
+    """A client that says who it is; without a token, the saved one is used."""
+    return HfApi(token=token, library_name="hfscan", library_version=version("hfscan"))
+
+
+@contextmanager
+def hub_errors(repository: str, revision: str | None = None) -> Iterator[None]:
+    """Turn the client's errors into a `HubError` with one line and a hint."""
+    try:
+        yield
+    except HfscanError:
+        raise
+    except GatedRepoError as error:
+        raise HubError(
+            f"{repository} is gated and you have no access to it",
+            f"accept its conditions at {constants.ENDPOINT}/{repository}, "
+            "then hf auth login or --token",
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise HubError(f"{repository} was not found on the Hub", _not_found(repository)) from error
+    except RevisionNotFoundError as error:
+        raise HubError(
+            f"{repository} has no revision {revision}", "use a branch, a tag or a full commit sha"
+        ) from error
+    except (LocalTokenNotFoundError, HFValidationError) as error:
+        raise HubError(str(error).splitlines()[0]) from error
+    except HfHubHTTPError as error:
+        raise _http_error(repository, error) from error
+    except (
+        OfflineModeIsEnabled,
+        RevisionResolutionError,
+        LocalEntryNotFoundError,
+        HTTPError,
+        ConnectionError,
+    ) as error:
+        raise HubError(
+            f"the Hub ({constants.ENDPOINT}) cannot be reached, and {repository} is not in the cache",
+            "check the network; HF_HUB_OFFLINE=1 works only with what was downloaded before",
+        ) from error
+    except OSError as error:
+        raise HubError(
+            f"{repository} cannot be stored: {error.strerror or error}",
+            "free some space or choose another --cache-dir",
+        ) from error
+
+
+def _http_error(repository: str, error: HfHubHTTPError) -> HubError:
+    status = error.response.status_code
+    hints = {
+        401: "hf auth login, or pass --token",
+        403: "the token has no right to do this; use one with write access",
+        412: "the repository has changed since the audit; audit it again",
+    }
+    return HubError(
+        f"the Hub answered {status} for {repository}", hints.get(status, "try again later")
+    )
+
+
+def _not_found(repository: str) -> str:
+    hint = "check the name; for a private repository: hf auth login, or --token"
+    if Path(repository).exists():
+        hint += f"; for the folder of that name write ./{repository}"
+    return hint

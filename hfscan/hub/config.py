@@ -1,0 +1,170 @@
+"""A repository's ``config.json``: untrusted input that decides how timm builds the network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import timm
+from timm.models import PretrainedCfg
+
+from hfscan.errors import ModelError
+
+REDIRECTS = ("hf_hub_filename", "custom_load", "state_dict")
+"""Keys that make timm load other weights than ``model.safetensors``."""
+
+WHERE_FROM = ("url", "file", "hf_hub_id", "source")
+"""Keys that timm overwrites with the place that it loads from; without effect, and dropped."""
+
+REFUSED_ARGS = (
+    "pretrained",
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "pretrained_strict",
+    "pretrained_filter_fn",
+    "pretrained_model_args",
+    "checkpoint_path",
+    "cache_dir",
+    "features_only",
+    "feature_cfg",
+    "kwargs_filter",
+    "pruned",
+    "scriptable",
+    "exportable",
+    "no_jit",
+)
+"""Arguments of timm's builder, not of an architecture: they change what is loaded, or how strictly."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a ``config.json`` says, checked.
+
+    Args:
+        architecture: A name that timm knows.
+        pretrained_cfg: timm's description of the weights, without a place to load them from.
+        model_args: Arguments of the architecture.
+        num_classes: K.
+        label_names: Names of the classes, or nothing.
+        notes: What was defaulted.
+    """
+
+    architecture: str
+    pretrained_cfg: dict[str, Any]
+    model_args: dict[str, Any]
+    num_classes: int
+    label_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+def read_config(folder: Path) -> Config:
+    """Read and check ``config.json``.
+
+    Raises:
+        ModelError: It is missing, malformed, of another library, or asks for something that would
+            make the audit look at other weights than those that users run.
+    """
+    path = folder / "config.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"there is no config.json in {folder}", "hfscan reads models in timm's layout"
+        ) from error
+    except (ValueError, RecursionError, OSError) as error:
+        raise ModelError(f"config.json is not valid JSON ({str(error)[:100]})") from error
+    if not isinstance(data, dict):
+        raise ModelError("config.json is not a JSON object")
+    return _check(data)
+
+
+def _check(data: dict[str, Any]) -> Config:
+    architecture = _architecture(data)
+    cfg = data.get("pretrained_cfg", data)
+    args = data.get("model_args") or {}
+    if not isinstance(cfg, dict) or not isinstance(args, dict):
+        raise ModelError("pretrained_cfg and model_args of config.json must be objects")
+    if cfg is data:
+        cfg = {k: v for k, v in data.items() if k not in ("architecture", "num_features")}
+    _refuse(cfg, args)
+    cfg = {key: value for key, value in cfg.items() if key not in WHERE_FROM}
+    classes = _num_classes(data, cfg, args)
+    notes = _defaulted(cfg)
+    labels = _label_names(data, cfg, classes)
+    known = {f.name for f in fields(PretrainedCfg)}
+    if data.get("pretrained_cfg") is None:
+        cfg = {key: value for key, value in cfg.items() if key in known}
+    unknown = sorted(set(cfg) - known)
+    if unknown:
+        raise ModelError(
+            f"unknown key in pretrained_cfg of config.json: {unknown[0]!r}",
+            "timm cannot load this model either; remove the key",
+        )
+    return Config(architecture, cfg, args, classes, labels, notes)
+
+
+def _architecture(data: Mapping[str, Any]) -> str:
+    architecture = data.get("architecture")
+    if not isinstance(architecture, str):
+        found = data.get("architectures") or data.get("model_type") or "nothing"
+        raise ModelError(
+            f"config.json names no timm architecture (found: {found!r:.80})",
+            "hfscan audits timm and PreActResNet image classifiers, not transformers models",
+        )
+    name = architecture.partition(".")[0]
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name[:6]}*")[:3] if name.isidentifier() else []
+        hint = f"did the author mean {', '.join(near)}?" if near else "is a newer timm needed?"
+        raise ModelError(f"timm does not know the architecture {architecture!r:.80}", hint)
+    return architecture
+
+
+def _refuse(cfg: Mapping[str, Any], args: Mapping[str, Any]) -> None:
+    for key in REDIRECTS:
+        if cfg.get(key):
+            raise ModelError(
+                f"config.json sets {key}: users would run other weights than model.safetensors",
+                "an audit of this file would say nothing about them; ask the author to remove it",
+            )
+    for key in REFUSED_ARGS:
+        if key in args:
+            raise ModelError(
+                f"config.json sets model_args.{key}, which changes how weights are loaded",
+                "with it some weights may stay random; ask the author to remove it",
+            )
+
+
+def _num_classes(data: Mapping[str, Any], cfg: dict[str, Any], args: Mapping[str, Any]) -> int:
+    declared = data.get("num_classes", cfg.get("num_classes"))
+    if declared is None:
+        declared = args.get("num_classes", 1000)
+    if not isinstance(declared, int) or isinstance(declared, bool) or declared < 2:
+        raise ModelError(f"config.json declares {declared!r:.40} classes", "at least 2 are needed")
+    if args.get("num_classes", declared) != declared:
+        raise ModelError(
+            f"config.json contradicts itself: num_classes {declared}, in model_args "
+            f"{args['num_classes']!r:.40}",
+            "timm would leave the classifier random",
+        )
+    cfg["num_classes"] = declared
+    return declared
+
+
+def _label_names(data: Mapping[str, Any], cfg: dict[str, Any], classes: int) -> tuple[str, ...]:
+    names = data.get("label_names") or cfg.pop("label_names", None) or cfg.pop("labels", None)
+    id2label = data.get("id2label")
+    if not names and isinstance(id2label, dict):
+        names = [id2label.get(str(index)) for index in range(classes)]
+    if not isinstance(names, list) or len(names) != classes:
+        return ()
+    return tuple(str(name) for name in names)
+
+
+def _defaulted(cfg: Mapping[str, Any]) -> tuple[str, ...]:
+    missing = [key for key in ("input_size", "mean", "std") if key not in cfg]
+    if not missing:
+        return ()
+    return (f"config.json does not say {', '.join(missing)}: timm's defaults are used",)

@@ -1,0 +1,244 @@
+"""From a reference to a model that is ready to be audited."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import snapshot_download
+from timm.data import resolve_data_config
+from torch import Tensor, nn
+
+from hfscan.errors import HubError, ModelError
+from hfscan.hub.client import hub_api, hub_errors
+from hfscan.hub.config import Config, read_config
+from hfscan.hub.reference import Reference, parse_reference
+from hfscan.models.wrap import classifier
+from hfscan.types import HubModel
+from hfscan.weights import (
+    PICKLE_SUFFIXES,
+    PICKLES,
+    SAFETENSORS,
+    file_sha256,
+    find_weights,
+    pickle_refused,
+    read_weights,
+    weights_sha256,
+)
+
+
+def load(
+    ref: str,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    allow_pickle: bool = False,
+    cache_dir: Path | None = None,
+) -> HubModel:
+    """Load an image classifier in timm's layout from the Hub or from a folder.
+
+    Nothing in the repository is executed. A revision is resolved once to a commit sha; only
+    ``config.json``, ``README.md`` and the weights are downloaded.
+
+    Args:
+        ref: ``owner/name``, ``owner/name@revision``, ``hf://...``, ``hf-hub:...``, or a folder written
+            as one (``./x``, ``../x``, ``~/x``, absolute, ``local-dir:x``).
+        revision: Branch, tag or commit sha.
+        token: Of the Hub; the saved one if None.
+        allow_pickle: Read weights from a pickle (tensors only) where there is no safetensors file.
+        cache_dir: Of the Hub's client; its default if None.
+
+    Raises:
+        UsageError: The reference is neither.
+        HubError: The repository cannot be had.
+        UnsafeWeightsError: The only weights are a pickle.
+        ModelError: The files are not a working image classifier.
+    """
+    reference = parse_reference(ref, "model", revision)
+    if reference.folder is None:
+        folder, sha = _download(reference, token, allow_pickle, cache_dir)
+        name = reference.id
+    else:
+        folder, sha, name = reference.folder, None, _folder_name(reference.folder)
+        if not folder.is_dir():
+            raise ModelError(f"there is no folder {folder}", "owner/name would be the Hub")
+    return _build(folder, name, sha, allow_pickle)
+
+
+def _folder_name(folder: Path) -> str:
+    """A folder as a reference that can be typed again."""
+    text = folder.as_posix()
+    return text if folder.is_absolute() or text.startswith("..") else f"./{text}"
+
+
+def _download(
+    reference: Reference, token: str | None, allow_pickle: bool, cache_dir: Path | None
+) -> tuple[Path, str]:
+    wanted = ["config.json", "README.md", SAFETENSORS, *(PICKLES if allow_pickle else ())]
+    with hub_errors(reference.id, reference.revision):
+        api = hub_api(token)
+        sha = str(
+            api.resolve_revision(reference.id, revision=reference.revision, cache_dir=cache_dir)
+        )
+        folder = snapshot_download(
+            reference.id,
+            revision=sha,
+            allow_patterns=wanted,
+            token=token,
+            cache_dir=cache_dir,
+            library_name="hfscan",
+        )
+    _explain_missing_weights(Path(folder), reference, sha, token)
+    return Path(folder), sha
+
+
+def _explain_missing_weights(
+    folder: Path, reference: Reference, sha: str, token: str | None
+) -> None:
+    """Without safetensors, say what the repository has instead, if the Hub can be asked."""
+    if (folder / SAFETENSORS).is_file() or any((folder / name).is_file() for name in PICKLES):
+        return
+    try:
+        with hub_errors(reference.id):
+            files = hub_api(token).list_repo_files(reference.id, revision=sha)
+    except HubError:
+        return
+    pickles = [name for name in files if name.endswith(PICKLE_SUFFIXES)]
+    if "config.json" in files and pickles:
+        raise pickle_refused(pickles[0])
+
+
+def _build(folder: Path, name: str, sha: str | None, allow_pickle: bool) -> HubModel:
+    config = read_config(folder)
+    weights = find_weights(folder, allow_pickle=allow_pickle)
+    tensors = read_weights(weights)
+    net = _create(config, tensors, weights.name)
+    data = resolve_data_config(model=net, verbose=False)
+    wrapped = classifier(
+        net,
+        input_size=data["input_size"],
+        num_classes=config.num_classes,
+        mean=data["mean"],
+        std=data["std"],
+    )
+    wrapped.to(memory_format=torch.channels_last).eval()
+    return HubModel(
+        ref=name,
+        revision=sha,
+        architecture=config.architecture,
+        input_size=tuple(data["input_size"]),
+        num_classes=config.num_classes,
+        label_names=config.label_names,
+        weights_sha256=file_sha256(weights),
+        weights_file=weights.name,
+        mean=tuple(data["mean"]),
+        std=tuple(data["std"]),
+        interpolation=str(data["interpolation"]),
+        crop_pct=float(data["crop_pct"]),
+        notes=config.notes + _other_weights(folder, weights),
+        net=wrapped,
+        folder=folder,
+    )
+
+
+def _create(config: Config, tensors: dict[str, Tensor], source: str) -> nn.Module:
+    """Build the network with these very tensors; timm's own renaming of keys applies, strictly."""
+    architecture = config.architecture.partition(".")[0]
+    cfg = {**config.pretrained_cfg, "state_dict": tensors}
+    try:
+        net: nn.Module = timm.create_model(
+            architecture, pretrained=True, pretrained_cfg=cfg, **_arguments(config)
+        )
+    except Exception as error:  # a hostile config can make any constructor fail in any way
+        raise _build_error(config, error, source) from error
+    vars(net)["pretrained_cfg"].pop("state_dict", None)  # a second copy of all weights
+    return net
+
+
+def _arguments(config: Config) -> dict[str, Any]:
+    """Lists of JSON become tuples, which is what constructors expect."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in config.model_args.items()}
+
+
+def _build_error(config: Config, error: Exception, source: str) -> ModelError:
+    text = " ".join(str(error).split())
+    architecture = config.architecture
+    if "size mismatch" in text:
+        detail = text[text.index("size mismatch") :]
+        return ModelError(
+            f"{source} does not fit {architecture}: {detail:.160}",
+            "config.json and weights are not of the same network",
+        )
+    if "issing key" in text or "nexpected key" in text:
+        detail = text[text.index("state_dict:") + 12 :] if "state_dict:" in text else text
+        return ModelError(
+            f"{source} has the wrong keys for {architecture}: {detail:.160}",
+            "config.json and weights are not of the same network",
+        )
+    return ModelError(
+        f"{architecture} cannot be built from config.json ({type(error).__name__}: {text:.120})",
+        "check architecture and model_args",
+    )
+
+
+def _other_weights(folder: Path, weights: Path) -> tuple[str, ...]:
+    """Name weights beside the audited ones: other loaders may take those."""
+    others = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name != weights.name and path.name.endswith((".safetensors", *PICKLE_SUFFIXES))
+    )
+    return (f"not audited: {', '.join(others)}",) if others else ()
+
+
+def wrap(
+    net: nn.Module,
+    *,
+    input_size: tuple[int, int, int],
+    num_classes: int,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    label_names: Sequence[str] = (),
+    name: str = "module",
+) -> HubModel:
+    """Make any module ready to be audited.
+
+    Args:
+        net: ``(B, *input_size)`` -> logits, probabilities or log-probabilities ``(B, K)``, or a tuple or
+            dict that has them. It is used as it is, not copied, and left as it was.
+        input_size: ``(channels, height, width)``; 1 or 3 channels.
+        num_classes: K.
+        mean: Per input channel, of images in [0, 1], if the network wants normalized images.
+        std: As ``mean``.
+        label_names: Names of the K classes.
+        name: What to call the model in reports.
+
+    Raises:
+        ModelError: The module does not work as an image classifier of K classes.
+    """
+    if label_names and len(label_names) != num_classes:
+        raise ModelError(f"{len(label_names)} label names for {num_classes} classes")
+    mean = tuple(mean) if mean is not None else (0.0,) * input_size[0]
+    std = tuple(std) if std is not None else (1.0,) * input_size[0]
+    wrapped = classifier(net, input_size=input_size, num_classes=num_classes, mean=mean, std=std)
+    return HubModel(
+        ref=name,
+        revision=None,
+        architecture=type(net).__name__,
+        input_size=input_size,
+        num_classes=num_classes,
+        label_names=tuple(label_names),
+        weights_sha256=weights_sha256(wrapped),
+        mean=mean,
+        std=std,
+        net=wrapped,
+    )
+
+
+def with_device(model: HubModel, device: torch.device) -> HubModel:
+    """The model on another device; the network itself moves."""
+    return dataclasses.replace(model, net=model.net.to(device))

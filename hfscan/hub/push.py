@@ -1,0 +1,173 @@
+"""Publish a repaired model: one commit, as a pull request where the repository exists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import RepositoryNotFoundError
+
+from hfscan.errors import HubError
+from hfscan.hub.client import hub_api, hub_errors
+from hfscan.hub.save import contents
+from hfscan.types import HubModel, RepairReport
+from hfscan.weights import PICKLE_SUFFIXES, SAFETENSORS
+
+MESSAGE = "Repair a backdoor with hfscan"
+
+OTHER_WEIGHTS = (*PICKLE_SUFFIXES, ".safetensors", ".onnx", ".h5", ".msgpack", ".tflite", ".npz")
+"""Files that would go on shipping the old weights beside the repaired ones."""
+
+
+@dataclass(frozen=True)
+class PushPlan:
+    """What a push would do.
+
+    Args:
+        to: ``owner/name``.
+        create: The repository does not exist and will be made.
+        private: It will be made private.
+        create_pr: The commit opens a pull request instead of changing the branch.
+        parent: Commit sha that the commit builds on; None for a new repository.
+        add: Files to write: name -> bytes.
+        delete: Files to delete.
+    """
+
+    to: str
+    create: bool
+    private: bool
+    create_pr: bool
+    parent: str | None
+    add: Mapping[str, bytes]
+    delete: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PushResult:
+    """What a push did.
+
+    Args:
+        url: Of the pull request or commit; empty if nothing differed.
+        commit: Its sha; empty if nothing differed.
+        pull_request: Number of the pull request, or None.
+    """
+
+    url: str
+    commit: str
+    pull_request: int | None = None
+
+
+def plan_push(
+    model: HubModel,
+    report: RepairReport,
+    *,
+    to: str | None = None,
+    create_pr: bool | None = None,
+    private: bool = True,
+    token: str | None = None,
+) -> PushPlan:
+    """Look at the Hub and decide what to do; changes nothing.
+
+    Args:
+        model: The repaired model.
+        report: Of the repair.
+        to: ``owner/name``; None is the repository that the model came from.
+        create_pr: Open a pull request; None: on an existing repository.
+        private: Make a new repository private.
+        token: Of the Hub; the saved one if None.
+
+    Raises:
+        HubError: The model came from a folder and ``to`` is missing, the Hub refuses, or the audited
+            repository has another head than the audited commit.
+    """
+    source = report.audit.model
+    to = to or (source.ref if source.revision else None)
+    if to is None:
+        raise HubError(f"{source.ref} is no Hub repository to push to", "name one: --to owner/name")
+    add = contents(model, report)
+    api = hub_api(token)
+    with hub_errors(to):
+        api.whoami()
+        existing = _files(api, to)
+    if existing is None:
+        if create_pr:
+            raise HubError(f"{to} does not exist, a pull request cannot be opened there")
+        return PushPlan(to, True, private, False, None, add, ())
+    head, files = existing
+    parent = source.revision if to == source.ref and source.revision else head
+    delete = tuple(sorted(name for name in files if _old_weights(name) and name not in add))
+    return PushPlan(to, False, private, create_pr is not False, parent, add, delete)
+
+
+def _files(api: HfApi, repository: str) -> tuple[str, list[str]] | None:
+    """Head and file names; None if there is no such repository."""
+    try:
+        info = api.model_info(repository)
+    except RepositoryNotFoundError:
+        return None
+    return str(info.sha), [sibling.rfilename for sibling in info.siblings or []]
+
+
+def _old_weights(name: str) -> bool:
+    return name.endswith(OTHER_WEIGHTS) and name != SAFETENSORS
+
+
+def push(
+    model: HubModel,
+    report: RepairReport,
+    *,
+    to: str | None = None,
+    create_pr: bool | None = None,
+    private: bool = True,
+    token: str | None = None,
+    message: str = MESSAGE,
+    description: str = "",
+) -> PushResult:
+    """Publish a repaired model: `plan_push` and `execute` in one.
+
+    Raises:
+        HubError: See there.
+    """
+    plan = plan_push(model, report, to=to, create_pr=create_pr, private=private, token=token)
+    return execute(plan, message=message, description=description, token=token)
+
+
+def execute(
+    plan: PushPlan,
+    *,
+    message: str = MESSAGE,
+    description: str = "",
+    token: str | None = None,
+) -> PushResult:
+    """Carry a plan out, in one commit.
+
+    Args:
+        plan: From `plan_push`.
+        message: Title of the commit and of the pull request.
+        description: Text of the commit and of the pull request.
+        token: Of the Hub, with write access; the saved one if None.
+
+    Raises:
+        HubError: The Hub refuses, or the repository has changed since the audit.
+    """
+    api = hub_api(token)
+    operations: list[CommitOperationAdd | CommitOperationDelete] = [
+        *(CommitOperationAdd(name, content) for name, content in plan.add.items()),
+        *(CommitOperationDelete(name) for name in plan.delete),
+    ]
+    with hub_errors(plan.to):
+        if plan.create:
+            api.create_repo(plan.to, private=plan.private, exist_ok=False)
+        info = api.create_commit(
+            plan.to,
+            operations,
+            commit_message=message,
+            commit_description=description,
+            create_pr=plan.create_pr,
+            parent_commit=plan.parent,
+        )
+    if info.oid == plan.parent:
+        return PushResult("", "")
+    number = int(info.pr_num) if info.pr_num is not None else None
+    return PushResult(info.pr_url or info.commit_url, info.oid, number)

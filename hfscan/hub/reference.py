@@ -1,0 +1,67 @@
+"""What a user types to name a model or a dataset."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hfscan.errors import UsageError
+
+Kind = Literal["model", "dataset"]
+
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?"
+_HUB_ID = re.compile(rf"{_NAME}/{_NAME}|{_NAME}")
+_REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*")
+_FOLDER = re.compile(r"\.{1,2}$|\.{1,2}[/\\]|~|[/\\]|[A-Za-z]:[/\\]")
+_SCHEMES = ("hf-hub:", "hf_hub:", "hf://models/", "hf://datasets/", "hf://")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A repository on the Hub, or a folder.
+
+    Args:
+        id: ``owner/name`` on the Hub; empty for a folder.
+        revision: Branch, tag, commit sha or pull request ref; None is the default branch.
+        folder: The folder; None for the Hub.
+    """
+
+    id: str = ""
+    revision: str | None = None
+    folder: Path | None = None
+
+
+def parse_reference(text: str, kind: Kind, revision: str | None = None) -> Reference:
+    """Read a reference.
+
+    ``owner/name`` is always the Hub, so that a folder can never stand in for a repository: a folder is
+    written as one (``./x``, ``../x``, ``~/x``, absolute, ``local-dir:x``).
+
+    Args:
+        text: ``owner/name``, ``owner/name@revision``, ``hf://...``, ``hf-hub:...`` or a folder.
+        kind: Datasets may be plain names (``cifar10``).
+        revision: As given by ``--revision``.
+
+    Raises:
+        UsageError: It is neither, or there are two revisions.
+    """
+    if text.startswith("local-dir:") or _FOLDER.match(text):
+        if revision:
+            raise UsageError(f"{text} is a folder, it has no revision {revision}")
+        return Reference(folder=Path(text.removeprefix("local-dir:")).expanduser())
+    scheme = next((scheme for scheme in _SCHEMES if text.startswith(scheme)), "")
+    name, _, pinned = text.removeprefix(scheme).partition("@")
+    if pinned and revision and pinned != revision:
+        raise UsageError(f"two revisions: {pinned} in {text} and --revision {revision}")
+    wanted = pinned or revision
+    plain_allowed = kind == "dataset"
+    if not _HUB_ID.fullmatch(name) or ("/" not in name and not plain_allowed):
+        hint = "write owner/name for the Hub, or ./name for a folder"
+        if Path(text).exists():
+            hint = f"for the folder write ./{text}"
+        raise UsageError(f"{text!r} is not a {kind} on the Hub", hint)
+    if wanted is not None and (not _REVISION.fullmatch(wanted) or ".." in wanted):
+        raise UsageError(f"{wanted!r} is not a revision", "use a branch, a tag or a commit sha")
+    return Reference(id=name, revision=wanted)

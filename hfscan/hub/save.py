@@ -1,0 +1,116 @@
+"""Write a repaired model as a folder that timm loads, all of it or nothing."""
+
+from __future__ import annotations
+
+import errno
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hfscan.card import edit_card
+from hfscan.errors import RepairError
+from hfscan.types import HubModel, RepairReport
+from hfscan.weights import SAFETENSORS, serialize
+
+REPORT = "hfscan-report.json"
+CARD = "README.md"
+CONFIG = "config.json"
+
+
+def save(
+    model: HubModel, folder: Path, report: RepairReport | None = None, *, overwrite: bool = False
+) -> Path:
+    """Write a model in the Hub's layout; ``timm.create_model("local-dir:<folder>")`` loads it.
+
+    The files are written to a folder beside the wanted one, which is then renamed: a killed process
+    leaves the old folder or the new one.
+
+    Args:
+        model: From `hfscan.repair` or `hfscan.load`.
+        folder: Where to.
+        report: Of the repair; adds ``hfscan-report.json`` and a section to the card.
+        overwrite: Replace the folder if it exists.
+
+    Returns:
+        ``folder``.
+
+    Raises:
+        RepairError: The folder exists already, or cannot be written.
+    """
+    check_target(folder, overwrite=overwrite)
+    files = contents(model, report)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            dir=folder.parent, prefix=f".{folder.name}.", ignore_cleanup_errors=True
+        ) as scratch:
+            fresh = Path(scratch) / "new"
+            fresh.mkdir()
+            for name, content in files.items():
+                (fresh / name).write_bytes(content)
+            if folder.is_dir():
+                folder.rename(Path(scratch) / "old")
+            fresh.rename(folder)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    return folder
+
+
+def check_target(folder: Path, *, overwrite: bool) -> None:
+    """Raise a RepairError if `save` would refuse to write there."""
+    if folder.exists() and not folder.is_dir():
+        raise RepairError(f"{folder} is not a folder", "choose another --out")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise RepairError(f"{folder} exists already", "choose another --out, or pass --overwrite")
+
+
+def contents(model: HubModel, report: RepairReport | None) -> dict[str, bytes]:
+    """The files of a model's repository: name -> bytes."""
+    files = {SAFETENSORS: serialize(model.net), CONFIG: _config(model)}
+    if report is not None:
+        files[CARD] = edit_card(model.folder, report).encode()
+        files[REPORT] = (json.dumps(report.to_dict()) + "\n").encode()
+    elif model.folder is not None and (model.folder / CARD).is_file():
+        files[CARD] = (model.folder / CARD).read_bytes()
+    return files
+
+
+def _config(model: HubModel) -> bytes:
+    """The source's ``config.json``, byte for byte; one made from the facts where there is none."""
+    if model.folder is not None:
+        return (model.folder / CONFIG).read_bytes()
+    return (json.dumps(config_of(model), indent=2) + "\n").encode()
+
+
+def config_of(model: HubModel, model_args: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A ``config.json`` in timm's layout.
+
+    Args:
+        model: What to describe.
+        model_args: Arguments of the architecture, such as ``{"width": 16}``.
+    """
+    return {
+        "architecture": model.architecture,
+        "num_classes": model.num_classes,
+        **({"label_names": list(model.label_names)} if model.label_names else {}),
+        **({"model_args": model_args} if model_args else {}),
+        "pretrained_cfg": {
+            "num_classes": model.num_classes,
+            "input_size": list(model.input_size),
+            "interpolation": model.interpolation,
+            "crop_pct": model.crop_pct,
+            "mean": list(model.mean),
+            "std": list(model.std),
+        },
+    }
+
+
+def _cannot_write(folder: Path, error: OSError) -> RepairError:
+    hints = {
+        errno.ENOSPC: "free some space or choose another --out",
+        errno.EACCES: "you may not write there; choose another --out",
+        errno.EROFS: "it is read-only; choose another --out",
+    }
+    hint = hints.get(error.errno or 0, "choose another --out")
+    return RepairError(f"{folder} cannot be written ({error.strerror or error})", hint)

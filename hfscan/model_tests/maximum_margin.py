@@ -1,0 +1,137 @@
+"""The maximum-margin test: a backdoor's target class can be made abnormally certain.
+
+Wang, Xiang, Miller and Kesidis, "MM-BD: Post-Training Detection of Backdoor Attacks with Arbitrary
+Backdoor Pattern Types Using a Maximum Margin Statistic", IEEE S&P 2024.
+
+Deviations: the ascent is Adam's, which does not depend on the scale of the logits, instead of gradient
+ascent with momentum; and the null distribution is a location-scale family in log space instead of an
+exponential of the margins, so that the p-value does not depend on that scale either and the spread
+of the other classes counts.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor, nn
+
+from hfscan.types import FloatArray, ImageSet, Progress, TestResult, silent
+
+NAME = "maximum-margin"
+MIN_CLASSES = 4
+"""With fewer classes there are not enough others to compare one with."""
+
+
+@dataclass(frozen=True)
+class MaximumMargin:
+    """For each class c, maximizes ``logit_c - max_{k != c} logit_k`` over images in [0, 1].
+
+    It needs no clean images, only their size.
+
+    Args:
+        starts: Random images to start from, per class.
+        steps: Of the ascent.
+        lr: Step size in units of [0, 1], annealed to 0.
+        min_spread: Smallest standard deviation of log margins among clean classes that is believed.
+        batch_size: Images per pass.
+    """
+
+    starts: int = 8
+    steps: int = 100
+    lr: float = 0.1
+    min_spread: float = 0.1
+    batch_size: int = 256
+
+    def run(
+        self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
+    ) -> TestResult:
+        """Test a network; see `hfscan.model_tests.ModelTest`."""
+        began = time.perf_counter()
+        margins = self.margins(net, clean.size, seed=seed, progress=progress)
+        result = outlier(margins, self.min_spread)
+        seconds = time.perf_counter() - began
+        unit = "logits"
+        figures = tuple(round(float(margin), 4) for margin in margins)
+        if isinstance(result, str):
+            return TestResult(NAME, None, None, None, figures, unit, result, seconds)
+        statistic, p_value, target = result
+        return TestResult(NAME, statistic, p_value, target, figures, unit, seconds=seconds)
+
+    def margins(
+        self, net: nn.Module, size: tuple[int, int], *, seed: int, progress: Progress = silent
+    ) -> FloatArray:
+        """The largest margin found for each class, ``(K,)``."""
+        first = next(net.parameters())
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            classes = net(torch.full((1, 3, *size), 0.5, device=first.device)).shape[1]
+        wanted = torch.arange(classes).repeat_interleave(self.starts)
+        batches = wanted.split(self.batch_size)
+        best = torch.full((classes,), -math.inf)
+        for step in progress(
+            range(len(batches) * self.steps), "maximum margins", len(batches) * self.steps
+        ):
+            batch, index = batches[step // self.steps], step % self.steps
+            if index == 0:
+                start = torch.rand(len(batch), 3, *size, generator=generator)
+                images = start.to(first.device).requires_grad_()
+                optimizer = torch.optim.Adam([images], lr=self.lr)
+            optimizer.param_groups[0]["lr"] = self.lr * (1 - index / self.steps)
+            reached = _ascend(net, images, batch.to(first.device), optimizer)
+            best.scatter_reduce_(0, batch, reached.cpu(), "amax")
+        return best.numpy()
+
+
+def _ascend(
+    net: nn.Module, images: Tensor, wanted: Tensor, optimizer: torch.optim.Optimizer
+) -> Tensor:
+    """One step uphill, in place; returns the margins before it, ``(B,)``."""
+    margins = margin(net(images), wanted)
+    (images.grad,) = torch.autograd.grad(-margins.sum(), images)
+    optimizer.step()
+    with torch.no_grad():
+        images.clamp_(0, 1)
+    return margins.detach().float()
+
+
+def margin(logits: Tensor, wanted: Tensor) -> Tensor:
+    """``logit_c - max_{k != c} logit_k`` for logits ``(B, K)`` and classes c ``(B,)``."""
+    own = logits.gather(1, wanted[:, None]).squeeze(1)
+    others = logits.scatter(1, wanted[:, None], -math.inf)
+    return own - others.max(1).values
+
+
+def outlier(margins: FloatArray, min_spread: float) -> tuple[float, float, int] | str:
+    """How far the largest margin lies above the others.
+
+    The logs of the other classes' margins give a location (median) and a scale (MAD, at least
+    ``min_spread``); their standardized excess is compared with Student's t of K - 2 degrees of
+    freedom, and the p-value is that of the largest of K.
+
+    Args:
+        margins: ``(K,)``.
+        min_spread: Smallest scale that is believed.
+
+    Returns:
+        Statistic, p-value and class; or why there is none.
+    """
+    classes = len(margins)
+    if classes < MIN_CLASSES:
+        return f"{classes} classes are too few: the others are the null distribution"
+    if not np.isfinite(margins).all():
+        return "the network's outputs are not finite"
+    target = int(margins.argmax())
+    others = np.delete(margins, target).astype(np.float64)
+    if np.median(others) <= 0:
+        return "for most classes no image is classified as the class at all"
+    logs = np.log(np.maximum(others, 0.01 * np.median(others)))
+    location = np.median(logs)
+    spread = max(1.4826 * float(np.median(np.abs(logs - location))), min_spread)
+    statistic = float((math.log(margins[target]) - location) / spread)
+    p_value = float(-np.expm1(classes * stats.t.logcdf(statistic, classes - 2)))
+    return statistic, p_value, target

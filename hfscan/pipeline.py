@@ -1,0 +1,347 @@
+"""The two main jobs: audit a model, and repair one."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+
+import numpy as np
+from torch import nn
+
+from hfscan.channels import erase
+from hfscan.detectors import DETECTORS, Detector
+from hfscan.errors import AuditError, DataError, UsageError
+from hfscan.fmt import LayerProfile, profile, select_channels
+from hfscan.metrics import accuracy, predict
+from hfscan.model_tests import TESTS, ModelTest
+from hfscan.train import FitConfig, fit
+from hfscan.types import (
+    AuditReport,
+    AuditSettings,
+    BoolArray,
+    FloatArray,
+    HubModel,
+    ImageSet,
+    LayerAudit,
+    Metrics,
+    Progress,
+    RepairReport,
+    RepairSettings,
+    TestResult,
+    Verdict,
+    silent,
+)
+from hfscan.verdict import Conclusion, conclude, obstacle
+from hfscan.weights import weights_sha256
+
+PACKAGES = ("hfscan", "torch", "timm", "huggingface-hub", "datasets", "scikit-learn")
+
+
+def audit(
+    model: HubModel,
+    clean: ImageSet,
+    *,
+    settings: AuditSettings | None = None,
+    detector: Detector | None = None,
+    tests: Sequence[ModelTest] | None = None,
+    batch_size: int = 256,
+    progress: Progress = silent,
+) -> AuditReport:
+    """Look for a backdoor in a model.
+
+    Args:
+        model: From `hfscan.load` or `hfscan.wrap`; the network is left as it was.
+        clean: Clean images of the model's classes, labelled in the model's order. All of them measure the
+            clean accuracy, a sample of ``settings.images`` tests the channels.
+        settings: What decides the result; the defaults if None.
+        detector: A channel-level outlier detector of your own, instead of ``settings.detector``.
+        tests: Model-level tests of your own, instead of all of `hfscan.model_tests.TESTS`.
+        batch_size: Images per pass; it does not change the result.
+        progress: Shaped like ``rich.progress.track``.
+
+    Returns:
+        The report. Its verdict is INCONCLUSIVE, with the reason, where nothing could be concluded.
+
+    Raises:
+        DataError: The images do not fit the model.
+        UsageError: A setting is out of its range.
+    """
+    settings = settings or AuditSettings()
+    check_settings(settings)
+    clean = fitted(model, clean)
+    sample = clean.sample(settings.images, seed=settings.seed)
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "accuracy"):
+        clean_accuracy = accuracy(model.net, clean, batch_size=batch_size)
+        predictions = predict(model.net, sample, batch_size=batch_size)
+    draft = AuditReport(
+        model=model.facts,
+        data=clean.facts,
+        settings=settings,
+        clean_accuracy=round(clean_accuracy, 6),
+        clean_predictions=tuple(np.bincount(predictions, minlength=model.num_classes).tolist()),
+        layers=(),
+        tests=(),
+        verdict=Verdict.INCONCLUSIVE,
+        reason=obstacle(clean_accuracy, len(clean), model.num_classes),
+        seconds=seconds,
+        versions={package: version(package) for package in PACKAGES},
+    )
+    if draft.reason:
+        return draft
+    if detector is None:
+        detector = DETECTORS[settings.detector](settings.tau, settings.seed)
+    else:
+        settings = dataclasses.replace(settings, detector=type(detector).__name__)
+    with _timed(seconds, "channels"):
+        profiles = profile(model.net, sample, settings, batch_size=batch_size, progress=progress)
+        layers = tuple(_judge(layer, detector) for layer in profiles)
+    if all(layer.skipped for layer in layers):
+        what = "none of its conv layers can be tested" if layers else "it has no conv layer"
+        return dataclasses.replace(draft, layers=layers, settings=settings, reason=what)
+    with _timed(seconds, "tests"):
+        results = run_tests(model.net, clean, tests, seed=settings.seed, progress=progress)
+    conclusion = conclude(results)
+    return _concluded(draft, conclusion, layers, results, settings)
+
+
+def _concluded(
+    draft: AuditReport,
+    conclusion: Conclusion,
+    layers: tuple[LayerAudit, ...],
+    tests: tuple[TestResult, ...],
+    settings: AuditSettings,
+) -> AuditReport:
+    return dataclasses.replace(
+        draft,
+        settings=settings,
+        layers=layers,
+        tests=tests,
+        verdict=conclusion.verdict,
+        reason=conclusion.reason,
+        target=conclusion.target,
+    )
+
+
+def check_settings(settings: AuditSettings) -> None:
+    """Raise a UsageError for a setting out of its range."""
+    ranges = {
+        "images": settings.images >= 1,
+        "steps": settings.steps >= 1,
+        "step_size": 0 < settings.step_size <= 1,
+        "eps": 0 < settings.eps <= 1,
+        "tau": 0 < settings.tau < 0.5,
+    }
+    _check(ranges, settings, "audit")
+
+
+def check_repair_settings(settings: RepairSettings) -> None:
+    """Raise a UsageError for a setting out of its range."""
+    ranges = {
+        "erase_rate": 0 < settings.erase_rate <= 1,
+        "epochs": settings.epochs >= 0,
+        "lr": settings.lr > 0,
+        "batch_size": settings.batch_size >= 2,
+        "clean_rate": 0 < settings.clean_rate < 1,
+    }
+    _check(ranges, settings, "repair")
+
+
+def _check(
+    ranges: Mapping[str, bool], settings: AuditSettings | RepairSettings, command: str
+) -> None:
+    for name, fine in ranges.items():
+        if not fine:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{option} cannot be {getattr(settings, name)}", f"see hfscan {command} --help"
+            )
+
+
+def fitted(model: HubModel, clean: ImageSet) -> ImageSet:
+    """Check that images fit a model, and resize them to its input size if they must be.
+
+    Raises:
+        DataError: There are no images, only one class, labels out of range, or class names that are
+            in another order than the model's.
+    """
+    if not len(clean):
+        raise DataError(f"{clean.name} has no images")
+    present = clean.labels.unique()
+    if len(present) < 2:
+        raise DataError(
+            f"all images of {clean.name} have the same label ({int(present[0])})",
+            "an audit needs images of every class",
+        )
+    highest = int(present[-1])
+    if highest >= model.num_classes:
+        raise DataError(
+            f"label {highest} of {clean.name} is out of range: the model has {model.num_classes} classes",
+            "use the data set that the model was trained for, or map the labels with --label-map",
+        )
+    _check_names(model, clean)
+    return clean.resized(model.input_size[1:])
+
+
+def _check_names(model: HubModel, clean: ImageSet) -> None:
+    def key(name: str) -> str:
+        return "".join(character for character in name.casefold() if character.isalnum())
+
+    theirs = {key(name): index for index, name in enumerate(model.label_names)}
+    for index, name in enumerate(clean.classes):
+        expected = theirs.get(key(name), index)
+        if expected != index:
+            raise DataError(
+                f"class {name!r} is label {index} in {clean.name}, but {expected} in the model",
+                "map the data set's labels to the model's with --label-map FILE",
+            )
+
+
+def _judge(layer: LayerProfile, detector: Detector) -> LayerAudit:
+    name, channels = layer.layer.name, layer.layer.channels
+    if layer.skipped:
+        return LayerAudit(name, channels, skipped=layer.skipped)
+    return LayerAudit(
+        name, channels, layer.accuracy, layer.predictions, low_outliers(detector, layer.accuracy)
+    )
+
+
+def low_outliers(detector: Detector, accuracy_profile: FloatArray) -> BoolArray:
+    """Channels that a detector flags because their accuracy is low.
+
+    Args:
+        detector: Anything with ``fit_predict``.
+        accuracy_profile: ``(C, S)``.
+
+    Returns:
+        bool ``(C,)``.
+
+    Raises:
+        AuditError: The detector did not return one label per channel.
+    """
+    labels = np.asarray(detector.fit_predict(accuracy_profile))
+    if labels.shape != accuracy_profile.shape[:1]:
+        raise AuditError(
+            f"the detector returned shape {labels.shape} for {len(accuracy_profile)} channels",
+            "fit_predict must return -1 or 1 for each row",
+        )
+    mean = accuracy_profile.mean(1)
+    return np.asarray((labels == -1) & (mean < np.median(mean)), np.bool_)
+
+
+def run_tests(
+    net: nn.Module,
+    clean: ImageSet,
+    tests: Sequence[ModelTest] | None = None,
+    *,
+    seed: int,
+    progress: Progress = silent,
+) -> tuple[TestResult, ...]:
+    """Run model-level tests, all of the registry if ``tests`` is None."""
+    if tests is None:
+        tests = [make() for make in TESTS.values()]
+    return tuple(test.run(net, clean, seed=seed, progress=progress) for test in tests)
+
+
+def repair(
+    model: HubModel,
+    report: AuditReport,
+    clean: ImageSet,
+    *,
+    settings: RepairSettings | None = None,
+    progress: Progress = silent,
+) -> tuple[HubModel, RepairReport]:
+    """Erase the channels that an audit points at, and fine-tune on clean images.
+
+    Args:
+        model: The audited model; it is left as it was.
+        report: Of the audit.
+        clean: Clean images; ``settings.clean_rate`` of them tune, the rest measures.
+        settings: What decides the result; the defaults if None.
+        progress: Shaped like ``rich.progress.track``.
+
+    Returns:
+        The repaired model and what was measured. Whether the loss of accuracy is acceptable is for the
+        caller to decide: compare ``accuracy_drop`` with ``settings.max_accuracy_drop``.
+
+    Raises:
+        AuditError: The report is of other weights, or no channel is to be erased.
+        DataError: The images do not fit the model, or are too few to split.
+        UsageError: A setting is out of its range.
+
+    References:
+        FMT, section III-F.
+    """
+    settings = settings or RepairSettings()
+    check_repair_settings(settings)
+    if report.model.weights_sha256 != model.weights_sha256:
+        raise AuditError(
+            f"the model has changed since the audit (weights sha256 {model.weights_sha256[:12]}, "
+            f"audited {report.model.weights_sha256[:12]})",
+            "audit it again",
+        )
+    clean = fitted(model, clean)
+    tuning, held_out = clean.split_at(settings.clean_rate, seed=settings.seed)
+    if not len(tuning) or not len(held_out):
+        raise DataError(
+            f"{len(clean)} images cannot be split {settings.clean_rate} : {1 - settings.clean_rate:.2f}",
+            "use more clean images or another --clean-rate",
+        )
+    channels, method = select_channels(report, settings.erase_rate)
+    if not channels:
+        raise AuditError("the audit points at no channel, there is nothing to erase")
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "tests before"):
+        tests_before = run_tests(model.net, held_out, seed=settings.seed, progress=progress)
+    before = _measure(model.net, held_out)
+    device = next(model.net.parameters()).device
+    image = held_out.images[:1].to(device).float() / 255
+    net = erase(model.net, channels, image)
+    erased_only = _measure(net, held_out)
+    with _timed(seconds, "fine-tuning"):
+        fit(net, tuning, _fit_config(settings), progress=progress)
+    after = _measure(net, held_out)
+    with _timed(seconds, "tests after"):
+        tests_after = run_tests(net, held_out, seed=settings.seed, progress=progress)
+    digest = weights_sha256(net)
+    result = RepairReport(
+        audit=report,
+        data=clean.facts,
+        settings=settings,
+        erased=channels,
+        method=method,
+        before=before,
+        erased_only=erased_only,
+        after=after,
+        tests_before=tests_before,
+        tests_after=tests_after,
+        weights_sha256=digest,
+        seconds=seconds,
+    )
+    return dataclasses.replace(model, net=net, weights_sha256=digest), result
+
+
+def _measure(net: nn.Module, images: ImageSet) -> Metrics:
+    return Metrics(accuracy=accuracy(net, images), images=len(images))
+
+
+def _fit_config(settings: RepairSettings) -> FitConfig:
+    return FitConfig(
+        epochs=settings.epochs,
+        lr=settings.lr,
+        batch_size=settings.batch_size,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        padding=2,
+        seed=settings.seed,
+    )
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - began, 3)

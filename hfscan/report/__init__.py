@@ -1,0 +1,22 @@
+"""Reports: an `AuditReport` as text, in one of several formats.
+
+A format is a function ``render(report) -> str`` in a module of its own and an entry of `FORMATS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hfscan.report import console, json, markdown
+
+if TYPE_CHECKING:
+    from hfscan.types import AuditReport
+
+__all__ = ["FORMATS"]
+
+FORMATS: dict[str, Callable[[AuditReport], str]] = {
+    "console": console.render,
+    "json": json.render,
+    "markdown": markdown.render,
+}

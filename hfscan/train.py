@@ -1,0 +1,127 @@
+"""One training loop, for fine-tuning a repaired network and for training victims."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hfscan.types import ImageSet, Progress, silent
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How to train.
+
+    Args:
+        epochs: Passes over the images.
+        lr: Learning rate: the first one of ``"cosine"``, the peak of ``"one-cycle"``.
+        batch_size: Images per step.
+        momentum: Of SGD (Nesterov's with ``"one-cycle"``).
+        weight_decay: Of SGD.
+        schedule: ``"cosine"`` annealing to 0, or ``"one-cycle"``.
+        padding: Random crops after padding by so many pixels; 0 is off.
+        flip: Mirror half of the images.
+        autocast: Compute in bfloat16 where the CPU or GPU has it fast.
+        seed: Of order and augmentation.
+    """
+
+    epochs: int = 10
+    lr: float = 0.01
+    batch_size: int = 256
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: Literal["cosine", "one-cycle"] = "cosine"
+    padding: int = 4
+    flip: bool = True
+    autocast: bool = False
+    seed: int = 0
+
+
+def augment(images: Tensor, config: FitConfig, generator: torch.Generator) -> Tensor:
+    """Crop and mirror each image at random.
+
+    Args:
+        images: ``(B, 3, H, W)``.
+        config: Its ``padding`` and ``flip``.
+        generator: On the CPU.
+
+    Returns:
+        ``(B, 3, H, W)``; the input is left alone.
+    """
+    batch, _, height, width = images.shape
+    device = images.device
+    if config.flip:
+        mirrored = torch.rand(batch, generator=generator).lt(0.5).to(device)
+        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    if config.padding:
+        span = 2 * config.padding + 1
+        top, left = torch.randint(span, (2, batch), generator=generator).to(device)
+        padded = F.pad(images, [config.padding] * 4, mode="reflect")
+        rows = top[:, None] + torch.arange(height, device=device)
+        columns = left[:, None] + torch.arange(width, device=device)
+        index = torch.arange(batch, device=device)[:, None, None]
+        images = padded[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return images
+
+
+def fit(
+    net: nn.Module, images: ImageSet, config: FitConfig, *, progress: Progress = silent
+) -> list[float]:
+    """Train ``net`` in place by cross-entropy and leave it in eval mode.
+
+    Args:
+        net: float32 ``(B, 3, H, W)`` in [0, 1] -> logits ``(B, K)``.
+        images: What to train on.
+        config: How.
+        progress: Wraps the loop over steps.
+
+    Returns:
+        The mean loss of each epoch.
+    """
+    device = next(net.parameters()).device
+    generator = torch.Generator().manual_seed(config.seed)
+    steps = -(-len(images) // config.batch_size)
+    optimizer, scheduler = _optimizer(net, config, steps)
+    losses: list[float] = []
+    net.train()
+    try:
+        for step in progress(range(config.epochs * steps), "training", config.epochs * steps):
+            if step % steps == 0:
+                batches = images.batches(config.batch_size, generator=generator)
+                losses.append(0.0)
+            pixels, labels = next(batches)
+            pixels = augment(pixels.to(device), config, generator)
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
+                loss = F.cross_entropy(net(pixels).float(), labels.to(device))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            losses[-1] += float(loss) / steps
+    finally:
+        net.eval()
+    return losses
+
+
+def _optimizer(
+    net: nn.Module, config: FitConfig, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    one_cycle = config.schedule == "one-cycle"
+    optimizer = torch.optim.SGD(
+        net.parameters(),
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=one_cycle,
+    )
+    total = config.epochs * steps
+    if one_cycle:
+        return optimizer, torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, config.lr, total_steps=total, pct_start=0.25, cycle_momentum=False
+        )
+    return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)

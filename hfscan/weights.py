@@ -1,0 +1,120 @@
+"""Weights on disk: safetensors in, safetensors out, pickles only when allowed and never unsafely."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from hfscan.errors import ModelError, UnsafeWeightsError
+from hfscan.models.classifier import inner
+
+SAFETENSORS = "model.safetensors"
+PICKLES = ("pytorch_model.bin", "pytorch_model.pth", "model.pth")
+"""What timm falls back to, in its order."""
+
+PICKLE_SUFFIXES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".tar")
+
+
+def find_weights(folder: Path, *, allow_pickle: bool) -> Path:
+    """The weights file of a repository that timm would load.
+
+    Raises:
+        UnsafeWeightsError: There is only a pickle, and pickles are not allowed.
+        ModelError: There is none.
+    """
+    if (folder / SAFETENSORS).is_file():
+        return folder / SAFETENSORS
+    for name in PICKLES:
+        if (folder / name).is_file():
+            if allow_pickle:
+                return folder / name
+            raise pickle_refused(name)
+    raise ModelError(
+        f"there is no {SAFETENSORS} in {folder}",
+        "hfscan reads timm models: config.json and model.safetensors, not sharded",
+    )
+
+
+def pickle_refused(name: str) -> UnsafeWeightsError:
+    """The error for weights that are only there as a pickle."""
+    return UnsafeWeightsError(
+        f"the only weights are a pickle ({name}), which can run code when it is loaded",
+        "ask the author for safetensors, or pass --allow-pickle (loads tensors only, no code)",
+    )
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a weights file, on the CPU.
+
+    Raises:
+        UnsafeWeightsError: A pickle contains more than tensors.
+        ModelError: The file is damaged, or has values that are not finite.
+    """
+    if path.suffix == ".safetensors":
+        try:
+            tensors = load_file(path)
+        except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
+            raise ModelError(
+                f"{path.name} is damaged ({_first_line(error)})", "download or export it again"
+            ) from error
+    else:
+        tensors = _read_pickle(path)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
+            raise ModelError(
+                f"tensor {name} in {path.name} has NaN or infinite values",
+                "the weights are broken; ask the author for a working file",
+            )
+    return tensors
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UnsafeWeightsError(
+            f"{path.name} contains more than tensors and was not loaded",
+            "it may run code on the machines of those who load it; report it to the Hub",
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path.name} is damaged ({_first_line(error)})", "download or export it again"
+        ) from error
+    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise ModelError(f"{path.name} is not a state dict: a mapping of names to tensors")
+    return loaded
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file, as the Hub shows it for large files."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def serialize(net: nn.Module) -> bytes:
+    """A network as the bytes of a safetensors file, without the wrapper that normalizes its input."""
+    tensors = {
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in inner(net).state_dict().items()
+    }
+    return save(tensors, {"format": "pt", "producer": "hfscan"})
+
+
+def weights_sha256(net: nn.Module) -> str:
+    """Hex digest of `serialize`."""
+    return hashlib.sha256(serialize(net)).hexdigest()
