@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -25,6 +26,7 @@ def edit_card(folder: Path | None, report: RepairReport) -> str:
         The whole ``README.md``. A section of an earlier repair is replaced.
     """
     card = _source_card(folder)
+    report = replace(report, seconds={})  # the same repair gives the same card
     facts = report.audit.model
     assert isinstance(card.data, ModelCardData)
     _edit_metadata(card.data, facts, report)

@@ -164,15 +164,19 @@ def conv_layers(net: nn.Module, image: Tensor) -> list[ConvLayer]:
 
     def enter_norm(module: nn.Module, args: tuple[object, ...]) -> None:
         for conv, (output, version) in outputs.items():
-            if args and _same_tensor(args[0], output) and output._version == version:
+            unchanged = output._version == version
+            if args and unchanged and _consumes(module, args[0], output):
                 norms.setdefault(conv, []).append(norm_names[module])
 
     norm_names = {module: name for name, module in inner(net).named_modules() if _is_norm(module)}
     handles = [module.register_forward_hook(leave_conv) for module in names]
     handles += [module.register_forward_pre_hook(enter_norm) for module in norm_names]
     with _hooks(handles), probing(net), torch.no_grad():
-        net(image)
-    called = [_describe(names[conv], conv, shapes[conv], norms.get(conv, [])) for conv in shapes]
+        logits = net(image)
+    called = [
+        _describe(names[conv], conv, shape, norms.get(conv, []), _shows(logits, outputs[conv][0]))
+        for conv, shape in shapes.items()
+    ]
     idle = [
         ConvLayer(name, _out_channels(conv), skipped="the forward pass does not use it")
         for conv, name in names.items()
@@ -199,23 +203,35 @@ def _is_norm(module: nn.Module) -> bool:
     return "Norm" in type(module).__name__ and isinstance(weight, Tensor) and weight.ndim == 1
 
 
-def _same_tensor(candidate: object, output: Tensor) -> bool:
-    return candidate is output or (isinstance(candidate, Tensor) and candidate._base is output)
+def _consumes(norm: nn.Module, given: object, output: Tensor) -> bool:
+    """Whether a norm is given all channels of a convolution's output."""
+    return _shows(given, output) and norm.weight.shape == output.shape[1:2]
+
+
+def _shows(candidate: object, output: Tensor) -> bool:
+    """Whether this is ``output``, or a view of all of it."""
+    if not isinstance(candidate, Tensor) or candidate.numel() != output.numel():
+        return False
+    return candidate is output or candidate._base is output
 
 
 def _out_channels(module: nn.Module) -> int:
     return int(getattr(module, "out_channels", 0))
 
 
-def _describe(name: str, conv: nn.Module, shape: torch.Size, norms: list[str]) -> ConvLayer:
+def _describe(
+    name: str, conv: nn.Module, shape: torch.Size, norms: list[str], last: bool
+) -> ConvLayer:
     channels = _out_channels(conv)
     reason = ""
     if not isinstance(conv, nn.Conv2d):
         reason = f"{type(conv).__name__} is not supported"
-    elif parametrize.is_parametrized(conv):
+    elif parametrize.is_parametrized(conv) or not _owns(conv):
         reason = "its weight is computed from other tensors (parametrized)"
-    elif len(shape) != 4 or shape[1] != channels:
-        reason = f"its output has shape {tuple(shape)}, not (B, {channels}, h, w)"
+    elif len(shape) != 4 or shape[:2] != (1, channels):
+        reason = f"its output for one image has shape {tuple(shape)}, not (1, {channels}, h, w)"
+    elif last:
+        reason = "its channels are the classes themselves"
     return ConvLayer(name, channels, tuple(norms), reason)
 
 
@@ -245,8 +261,9 @@ def erase(net: nn.Module, channels: Channels, image: Tensor) -> nn.Module:
         if layer is None or layer.skipped:
             reason = layer.skipped if layer else "there is no such conv layer"
             raise AuditError(f"cannot erase channels of {name}: {reason}")
-        if indices and not 0 <= min(indices) <= max(indices) < layer.channels:
-            raise AuditError(f"{name} has {layer.channels} channels, no channel {max(indices)}")
+        for index in indices:
+            if not 0 <= index < layer.channels:
+                raise AuditError(f"{name} has {layer.channels} channels, no channel {index}")
         for module in (name, *layer.norms):
             _zero_rows(inner(erased).get_submodule(module), indices)
     return erased

@@ -13,13 +13,23 @@ import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from datasets import Image as ImageFeature
+from datasets.exceptions import DatasetNotFoundError, DatasetsError
 from PIL import Image
 from torch import Tensor
 
-from hfscan.errors import DataError
+from hfscan.errors import DataError, HubError
 from hfscan.hub.client import hub_api, hub_errors
 from hfscan.hub.reference import Reference, parse_reference
 from hfscan.types import ImageSet, stratified_order
+
+PLAIN_NAMES = {
+    "cifar10": "uoft-cs/cifar10",
+    "cifar100": "uoft-cs/cifar100",
+    "gtsrb": "tanganke/gtsrb",
+}
+"""Where the usual data sets are; the Hub is asked for other names without an owner."""
+
+MAX_LABEL = 2**31 - 1
 
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -111,7 +121,7 @@ def read_label_map(path: Path) -> dict[str, int]:
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"the label map {path} cannot be read ({str(error)[:100]})") from error
     fine = isinstance(data, dict) and all(
-        isinstance(label, int) and not isinstance(label, bool) and label >= 0
+        isinstance(label, int) and not isinstance(label, bool) and 0 <= label <= MAX_LABEL
         for label in data.values()
     )
     if not fine or not data:
@@ -147,30 +157,51 @@ def _open(
 def _resolve(reference: Reference, token: str | None, cache_dir: Path | None) -> tuple[str, str]:
     """Canonical id and commit sha; from the cache when the Hub cannot be reached."""
     api = hub_api(token)
-    with hub_errors(f"datasets/{reference.id}", reference.revision):
-        name = reference.id
+    name = PLAIN_NAMES.get(reference.id, reference.id)
+    with hub_errors(f"datasets/{name}", reference.revision):
         if "/" not in name:
             name = str(api.dataset_info(name).id)
-        sha = api.resolve_revision(
+        commit = api.resolve_revision(
             name, repo_type="dataset", revision=reference.revision, cache_dir=cache_dir
         )
-    return name, str(sha)
+    return name, commit.resolved
 
 
 def _download(name: str, revision: str, token: str | None, cache_dir: Path | None) -> DatasetDict:
     with hub_errors(f"datasets/{name}", revision):
         try:
-            return datasets.load_dataset(
-                name, revision=revision, token=token, cache_dir=_text(cache_dir)
+            loaded = datasets.load_dataset(
+                f"hf://datasets/{name}",  # a folder of that name must not stand in for it
+                revision=revision,
+                token=token,
+                cache_dir=_text(cache_dir),
             )
+        except DatasetNotFoundError as error:
+            raise HubError(
+                str(error), "accept its conditions on its page, then hf auth login or --token"
+            ) from error
         except (
             ValueError,
             TypeError,
             KeyError,
             RuntimeError,
-            datasets.exceptions.DatasetsError,
-        ) as e:
-            raise _unreadable(name, e) from e
+            FileNotFoundError,
+            DatasetsError,
+        ) as error:
+            raise _unreadable(name, error) from error
+    _check_commit(loaded, name, revision)
+    return loaded
+
+
+def _check_commit(loaded: DatasetDict, name: str, revision: str) -> None:
+    """Where the Hub does not answer, `datasets` takes any commit that it has in its cache."""
+    files = [Path(file["filename"]) for split in loaded.values() for file in split.cache_files]
+    if any(revision not in file.parts for file in files):
+        raise HubError(
+            f"datasets/{name} cannot be had at commit {revision}: the Hub did not answer, and the "
+            "cache has another commit",
+            "check the network, or pin the one in the cache: owner/name@revision",
+        )
 
 
 def _open_folder(folder: Path, cache_dir: Path | None) -> DatasetDict | Dataset:
@@ -202,7 +233,17 @@ def _unreadable(name: str, error: Exception) -> DataError:
 def _image_column(features: Features, wanted: str | None, name: str) -> str:
     images = [column for column, kind in features.items() if isinstance(kind, ImageFeature)]
     raw = [column for column, kind in features.items() if _is_raw_image(kind)]
-    return _only(images or raw, wanted, list(features), name, "image")
+    column = _only(images or raw, wanted, list(features), name, "image")
+    kind = features[column]
+    if column not in images + raw and not (isinstance(kind, Value) and kind.dtype in FILES):
+        raise DataError(
+            f"column {column} of {name} does not have images", "name another with --image-column"
+        )
+    return column
+
+
+FILES = ("binary", "large_binary", "string", "large_string")
+"""Types of a column of image files, or of their paths."""
 
 
 def _is_raw_image(kind: object) -> bool:
@@ -246,7 +287,7 @@ def _only(
 def _labels(dataset: Dataset, column: str, name: str) -> tuple[Tensor, tuple[str, ...]]:
     kind = dataset.features[column]
     values = dataset[column][:]
-    if any(not isinstance(value, int) for value in values):
+    if any(not isinstance(value, int) or value > MAX_LABEL for value in values):
         raise DataError(
             f"column {column} of {name} does not have integer labels",
             "name another one with --label-column",

@@ -11,7 +11,7 @@ from importlib.metadata import version
 import numpy as np
 from torch import nn
 
-from hfscan.channels import erase
+from hfscan.channels import erase, probing
 from hfscan.detectors import DETECTORS, Detector
 from hfscan.errors import AuditError, DataError, UsageError
 from hfscan.fmt import LayerProfile, profile, select_channels
@@ -27,6 +27,7 @@ from hfscan.types import (
     ImageSet,
     LayerAudit,
     Metrics,
+    ModelFacts,
     Progress,
     RepairReport,
     RepairSettings,
@@ -34,6 +35,7 @@ from hfscan.types import (
     Verdict,
     silent,
 )
+from hfscan.unlearn import Unlearning
 from hfscan.verdict import Conclusion, conclude, obstacle
 from hfscan.weights import weights_sha256
 
@@ -71,6 +73,10 @@ def audit(
     """
     settings = settings or AuditSettings()
     check_settings(settings)
+    if detector is None:
+        detector = _detector(settings)
+    else:
+        settings = dataclasses.replace(settings, detector=type(detector).__name__)
     clean = fitted(model, clean)
     sample = clean.sample(settings.images, seed=settings.seed)
     seconds: dict[str, float] = {}
@@ -78,7 +84,7 @@ def audit(
         clean_accuracy = accuracy(model.net, clean, batch_size=batch_size)
         predictions = predict(model.net, sample, batch_size=batch_size)
     draft = AuditReport(
-        model=model.facts,
+        model=_named(model.facts, clean.classes),
         data=clean.facts,
         settings=settings,
         clean_accuracy=round(clean_accuracy, 6),
@@ -92,20 +98,23 @@ def audit(
     )
     if draft.reason:
         return draft
-    if detector is None:
-        detector = DETECTORS[settings.detector](settings.tau, settings.seed)
-    else:
-        settings = dataclasses.replace(settings, detector=type(detector).__name__)
     with _timed(seconds, "channels"):
         profiles = profile(model.net, sample, settings, batch_size=batch_size, progress=progress)
         layers = tuple(_judge(layer, detector) for layer in profiles)
     if all(layer.skipped for layer in layers):
         what = "none of its conv layers can be tested" if layers else "it has no conv layer"
-        return dataclasses.replace(draft, layers=layers, settings=settings, reason=what)
+        return dataclasses.replace(draft, layers=layers, reason=what)
     with _timed(seconds, "tests"):
         results = run_tests(model.net, clean, tests, seed=settings.seed, progress=progress)
     conclusion = conclude(results)
-    return _concluded(draft, conclusion, layers, results, settings)
+    return _concluded(draft, conclusion, layers, results)
+
+
+def _named(facts: ModelFacts, classes: tuple[str, ...]) -> ModelFacts:
+    """A model without label names gets those of the clean images, if there are as many."""
+    if facts.label_names or len(classes) != facts.num_classes:
+        return facts
+    return dataclasses.replace(facts, label_names=classes)
 
 
 def _concluded(
@@ -113,17 +122,23 @@ def _concluded(
     conclusion: Conclusion,
     layers: tuple[LayerAudit, ...],
     tests: tuple[TestResult, ...],
-    settings: AuditSettings,
 ) -> AuditReport:
     return dataclasses.replace(
         draft,
-        settings=settings,
         layers=layers,
         tests=tests,
         verdict=conclusion.verdict,
         reason=conclusion.reason,
         target=conclusion.target,
     )
+
+
+def _detector(settings: AuditSettings) -> Detector:
+    if settings.detector not in DETECTORS:
+        raise UsageError(
+            f"there is no detector {settings.detector!r:.40}", f"choose from {', '.join(DETECTORS)}"
+        )
+    return DETECTORS[settings.detector](settings.tau, settings.seed)
 
 
 def check_settings(settings: AuditSettings) -> None:
@@ -145,7 +160,9 @@ def check_repair_settings(settings: RepairSettings) -> None:
         "epochs": settings.epochs >= 0,
         "lr": settings.lr > 0,
         "batch_size": settings.batch_size >= 2,
+        "unlearn_norm": settings.unlearn_norm >= 0,
         "clean_rate": 0 < settings.clean_rate < 1,
+        "max_accuracy_drop": 0 <= settings.max_accuracy_drop <= 1,
     }
     _check(ranges, settings, "repair")
 
@@ -190,12 +207,14 @@ def _check_names(model: HubModel, clean: ImageSet) -> None:
     def key(name: str) -> str:
         return "".join(character for character in name.casefold() if character.isalnum())
 
-    theirs = {key(name): index for index, name in enumerate(model.label_names)}
+    theirs: dict[str, list[int]] = {}  # ImageNet has names that are there twice
+    for index, name in enumerate(model.label_names):
+        theirs.setdefault(key(name), []).append(index)
     for index, name in enumerate(clean.classes):
-        expected = theirs.get(key(name), index)
-        if expected != index:
+        expected = theirs.get(key(name), [index])
+        if index not in expected:
             raise DataError(
-                f"class {name!r} is label {index} in {clean.name}, but {expected} in the model",
+                f"class {name!r} is label {index} in {clean.name}, but {expected[0]} in the model",
                 "map the data set's labels to the model's with --label-map FILE",
             )
 
@@ -243,7 +262,8 @@ def run_tests(
     """Run model-level tests, all of the registry if ``tests`` is None."""
     if tests is None:
         tests = [make() for make in TESTS.values()]
-    return tuple(test.run(net, clean, seed=seed, progress=progress) for test in tests)
+    with probing(net):
+        return tuple(test.run(net, clean, seed=seed, progress=progress) for test in tests)
 
 
 def repair(
@@ -302,7 +322,8 @@ def repair(
     net = erase(model.net, channels, image)
     erased_only = _measure(net, held_out)
     with _timed(seconds, "fine-tuning"):
-        fit(net, tuning, _fit_config(settings), progress=progress)
+        unlearning, rate = _unlearning(model.net, tuning, report.target, settings)
+        fit(net, tuning, _fit_config(settings), unlearning=unlearning, progress=progress)
     after = _measure(net, held_out)
     with _timed(seconds, "tests after"):
         tests_after = run_tests(net, held_out, seed=settings.seed, progress=progress)
@@ -318,7 +339,9 @@ def repair(
         after=after,
         tests_before=tests_before,
         tests_after=tests_after,
+        verdict_after=conclude(tests_after).verdict,
         weights_sha256=digest,
+        unlearned=rate,
         seconds=seconds,
     )
     return dataclasses.replace(model, net=net, weights_sha256=digest), result
@@ -326,6 +349,16 @@ def repair(
 
 def _measure(net: nn.Module, images: ImageSet) -> Metrics:
     return Metrics(accuracy=accuracy(net, images), images=len(images))
+
+
+def _unlearning(
+    net: nn.Module, tuning: ImageSet, target: int | None, settings: RepairSettings
+) -> tuple[Unlearning | None, float | None]:
+    """What to unlearn, if a class is suspected; it begins with the trigger of the network as it was."""
+    if target is None or not settings.unlearn_norm:
+        return None, None
+    unlearning = Unlearning(tuning, target, norm=settings.unlearn_norm, seed=settings.seed)
+    return unlearning, unlearning.renew(net)
 
 
 def _fit_config(settings: RepairSettings) -> FitConfig:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hfscan.types import ImageSet, Progress, silent
+from hfscan.unlearn import Unlearning
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,23 @@ def augment(images: Tensor, config: FitConfig, generator: torch.Generator) -> Te
 
 
 def fit(
-    net: nn.Module, images: ImageSet, config: FitConfig, *, progress: Progress = silent
+    net: nn.Module,
+    images: ImageSet,
+    config: FitConfig,
+    *,
+    unlearning: Unlearning | None = None,
+    progress: Progress = silent,
 ) -> list[float]:
     """Train ``net`` in place by cross-entropy and leave it in eval mode.
+
+    A last batch of a single image is left out: batch norms cannot train on one. Dropout is seeded too; the
+    global random state is left as it was.
 
     Args:
         net: float32 ``(B, 3, H, W)`` in [0, 1] -> logits ``(B, K)``.
         images: What to train on.
         config: How.
+        unlearning: Lets images carry perturbations, which are found anew for each epoch.
         progress: Wraps the loop over steps.
 
     Returns:
@@ -84,17 +96,20 @@ def fit(
     """
     device = next(net.parameters()).device
     generator = torch.Generator().manual_seed(config.seed)
-    steps = -(-len(images) // config.batch_size)
+    steps = -(-(len(images) - 1) // config.batch_size)
     optimizer, scheduler = _optimizer(net, config, steps)
     losses: list[float] = []
-    net.train()
-    try:
+    with _training(net, device, config.seed):
         for step in progress(range(config.epochs * steps), "training", config.epochs * steps):
             if step % steps == 0:
                 batches = images.batches(config.batch_size, generator=generator)
+                if unlearning is not None:
+                    unlearning.renew(net)
                 losses.append(0.0)
             pixels, labels = next(batches)
             pixels = augment(pixels.to(device), config, generator)
+            if unlearning is not None:
+                pixels = unlearning.carry(pixels, generator)
             pixels = pixels.contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
                 loss = F.cross_entropy(net(pixels).float(), labels.to(device))
@@ -102,10 +117,20 @@ def fit(
             loss.backward()
             optimizer.step()
             scheduler.step()
-            losses[-1] += float(loss) / steps
-    finally:
-        net.eval()
+            losses[-1] += loss.item() / steps
     return losses
+
+
+@contextmanager
+def _training(net: nn.Module, device: torch.device, seed: int) -> Iterator[None]:
+    """Train mode and seeded dropout meanwhile; then eval mode, and the global random state of before."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        net.train()
+        try:
+            yield
+        finally:
+            net.eval()
 
 
 def _optimizer(

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -309,7 +309,7 @@ class AuditSettings:
         seed: Of noise, image choice and detectors.
     """
 
-    images: int = 64
+    images: int = 32
     steps: int = 2
     step_size: float = 0.02
     eps: float = 0.06
@@ -465,33 +465,38 @@ class AuditReport:
             )
         try:
             return cls._read(data)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError) as e:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as e:
             raise AuditError(
                 f"the audit report is damaged ({type(e).__name__}: {e})", "run hfscan audit again"
             ) from e
 
     @classmethod
     def _read(cls, data: Mapping[str, Any]) -> AuditReport:
+        model = _typed(ModelFacts, data["model"])
+        clean_predictions = _typed(tuple[int, ...], data["clean_predictions"])
+        if len(clean_predictions) != model.num_classes:
+            raise ValueError(f"{len(clean_predictions)} figures for {model.num_classes} classes")
         target = data["target"]
-        model = _from_fields(ModelFacts, data["model"])
-        report = cls(
+        if target is not None:
+            target = _position(target["index"], model.num_classes)
+        tests = _typed(tuple[TestResult, ...], data["tests"])
+        for test in tests:
+            _position(test.target or 0, model.num_classes)
+        return cls(
             model=model,
-            data=_from_fields(DataFacts, data["data"]),
-            settings=_from_fields(AuditSettings, data["settings"]),
-            clean_accuracy=float(data["clean_accuracy"]),
-            clean_predictions=tuple(int(count) for count in data["clean_predictions"]),
-            layers=tuple(_layer_from_dict(layer, model.num_classes) for layer in data["layers"]),
-            tests=tuple(_from_fields(TestResult, test) for test in data["tests"]),
+            data=_typed(DataFacts, data["data"]),
+            settings=_typed(AuditSettings, data["settings"]),
+            clean_accuracy=_typed(float, data["clean_accuracy"]),
+            clean_predictions=clean_predictions,
+            layers=tuple(_layer_from_dict(layer, clean_predictions) for layer in data["layers"]),
+            tests=tests,
             verdict=Verdict(data["verdict"]),
-            reason=str(data["reason"]),
-            target=None if target is None else int(target["index"]),
-            notes=tuple(str(note) for note in data["notes"]),
-            seconds={str(key): float(value) for key, value in data["seconds"].items()},
-            versions={str(key): str(value) for key, value in data["versions"].items()},
+            reason=_typed(str, data["reason"]),
+            target=target,
+            notes=_typed(tuple[str, ...], data["notes"]),
+            seconds=_typed(dict[str, float], data["seconds"]),
+            versions=_typed(dict[str, str], data["versions"]),
         )
-        if report.target is not None and not 0 <= report.target < model.num_classes:
-            raise ValueError(f"target {report.target} of {model.num_classes} classes")
-        return report
 
 
 @dataclass(frozen=True)
@@ -505,17 +510,20 @@ class RepairSettings:
         batch_size: Images per step of fine-tuning.
         momentum: Of SGD.
         weight_decay: Of SGD.
+        unlearn_norm: L2 norm of the perturbation toward the suspected class that is unlearned while
+            fine-tuning, for images in [0, 1]; 0 only fine-tunes.
         clean_rate: Share of the clean images to tune on, in (0, 1); the rest measures.
         max_accuracy_drop: A larger loss of accuracy is a failed repair.
         seed: Of the split, the order of images and the augmentation.
     """
 
-    erase_rate: float = 0.1
+    erase_rate: float = 0.05
     epochs: int = 10
     lr: float = 0.01
-    batch_size: int = 256
+    batch_size: int = 128
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    unlearn_norm: float = 2.0
     clean_rate: float = 0.8
     max_accuracy_drop: float = 0.03
     seed: int = 0
@@ -536,6 +544,9 @@ class RepairReport:
         after: The repaired network.
         tests_before: Model-level tests of the network as it was.
         tests_after: Of the repaired network.
+        verdict_after: What the tests conclude about the repaired network.
+        unlearned: Share of images that the inverted trigger leads to the suspected class, before the
+            repair; None without a suspected class.
         weights_sha256: Of the repaired tensors.
         seconds: Stage -> duration.
     """
@@ -550,7 +561,9 @@ class RepairReport:
     after: Metrics
     tests_before: tuple[TestResult, ...]
     tests_after: tuple[TestResult, ...]
+    verdict_after: Verdict
     weights_sha256: str
+    unlearned: float | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -571,18 +584,35 @@ class RepairReport:
             "after": asdict(self.after),
             "tests_before": [asdict(test) for test in self.tests_before],
             "tests_after": [asdict(test) for test in self.tests_after],
+            "verdict_after": self.verdict_after.value,
+            "unlearned": self.unlearned,
             "weights_sha256": self.weights_sha256,
             "seconds": dict(self.seconds),
             "audit": self.audit.to_dict(),
         }
 
 
-_Record = TypeVar("_Record")
+def _typed(kind: Any, value: Any) -> Any:
+    """A value from JSON, if it has the type ``kind``: lists become tuples, objects records.
 
-
-def _from_fields(kind: type[_Record], data: Mapping[str, Any]) -> _Record:
-    """Make a record from JSON: lists become tuples, unknown keys are a TypeError."""
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+    Raises:
+        TypeError: It has another type.
+        ValueError: A tuple has another length.
+    """
+    arguments = get_args(kind)
+    if type(None) in arguments:
+        return None if value is None else _typed(arguments[0], value)
+    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
+        hints = get_type_hints(kind)
+        return kind(**{key: _typed(hints.get(key), item) for key, item in value.items()})
+    if get_origin(kind) is dict and isinstance(value, dict):
+        return {_typed(str, key): _typed(arguments[1], item) for key, item in value.items()}
+    if get_origin(kind) is tuple and isinstance(value, list | tuple):
+        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
+        return tuple(_typed(each, item) for each, item in zip(kinds, value, strict=True))
+    if type(value) is kind or (kind is float and type(value) is int):
+        return value
+    raise TypeError(f"{value!r:.40} has the wrong type")
 
 
 def _layer_to_dict(layer: LayerAudit) -> dict[str, Any]:
@@ -596,19 +626,31 @@ def _layer_to_dict(layer: LayerAudit) -> dict[str, Any]:
     }
 
 
-def _layer_from_dict(data: Mapping[str, Any], classes: int) -> LayerAudit:
-    name, channels, skipped = str(data["layer"]), int(data["channels"]), str(data["skipped"])
+def _layer_from_dict(data: Mapping[str, Any], clean_predictions: tuple[int, ...]) -> LayerAudit:
+    name, channels = _typed(str, data["layer"]), _typed(int, data["channels"])
+    skipped = _typed(str, data["skipped"])
     if skipped:
         return LayerAudit(name, channels, skipped=skipped)
-    accuracy = np.asarray(data["accuracy"], np.float32)
-    predictions = np.zeros((*accuracy.shape, classes), np.int64)
-    for channel, row in enumerate(data["predictions"]):
-        for step, counts in enumerate(row):
-            for label, count in counts.items():
-                predictions[channel, step, int(label)] = int(count)
+    accuracy = np.array(_typed(tuple[tuple[float, ...], ...], data["accuracy"]), np.float32)
+    predictions = np.zeros((*accuracy.shape, len(clean_predictions)), np.int64)
+    counts = _typed(tuple[tuple[dict[str, int], ...], ...], data["predictions"])
+    for row, steps in zip(predictions, counts, strict=True):
+        for cell, sparse in zip(row, steps, strict=True):
+            for label, count in sparse.items():
+                cell[_position(int(label), len(cell))] = count
+    if len(accuracy) != channels or (predictions.sum(2) != sum(clean_predictions)).any():
+        raise ValueError(f"the figures of {name!r:.40} do not add up")
     flagged = np.zeros(channels, np.bool_)
-    flagged[np.asarray(data["flagged"], np.int64)] = True
+    for channel in data["flagged"]:
+        flagged[_position(channel, channels)] = True
     return LayerAudit(name, channels, accuracy, predictions, flagged)
+
+
+def _position(index: Any, size: int) -> int:
+    """``index``, if it is an integer in [0, size)."""
+    if not 0 <= _typed(int, index) < size:
+        raise IndexError(f"{index} is not in the range of {size}")
+    return int(index)
 
 
 def _sparse(counts: IntArray) -> dict[str, int]:

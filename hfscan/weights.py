@@ -65,6 +65,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             ) from error
     else:
         tensors = _read_pickle(path)
+    if not tensors:
+        raise ModelError(f"{path.name} is empty", "download or export it again")
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
             raise ModelError(
@@ -107,12 +109,15 @@ def file_sha256(path: Path) -> str:
 
 
 def serialize(net: nn.Module) -> bytes:
-    """A network as the bytes of a safetensors file, without the wrapper that normalizes its input."""
+    """A network as the bytes of a safetensors file, without the wrapper that normalizes its input.
+
+    The same tensors give the same bytes: safetensors writes metadata of several keys in random order.
+    """
     tensors = {
         name: tensor.detach().cpu().contiguous().clone()
         for name, tensor in inner(net).state_dict().items()
     }
-    return save(tensors, {"format": "pt", "producer": "hfscan"})
+    return save(tensors, {"format": "pt"})
 
 
 def weights_sha256(net: nn.Module) -> str:

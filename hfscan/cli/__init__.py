@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,10 @@ from hfscan.errors import HfscanError, UsageError
 
 EXIT_FAILED = 2
 EXIT_USAGE = 4
+EXIT_INTERRUPTED = 130
+
+WRONG_USAGE: type = typer.BadParameter.__mro__[1]
+"""Typer's own ``UsageError``, which has no public name."""
 
 _EPILOG = """[bold]Exit codes[/bold]: 0 nothing found · 1 suspicious or backdoored (see --fail-on) ·
 2 the audit failed · 3 inconclusive · 4 wrong usage · 130 interrupted"""
@@ -55,24 +59,31 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        app()
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else 1
-        return EXIT_USAGE if code == EXIT_FAILED else code  # Typer's code for wrong usage is 2
-    except KeyboardInterrupt:
-        return 130
+        return int(app(standalone_mode=False) or 0)
+    except SystemExit:  # of a broken pipe; its code 1 would be a verdict
+        return EXIT_FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        return EXIT_INTERRUPTED
     except HfscanError as error:
         _traceback_if_wanted()
         fail(str(error), error.hint)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     except Exception as error:  # a bug of ours must not look like a verdict
+        if isinstance(error, WRONG_USAGE):
+            return _wrong_usage(error)
         _traceback_if_wanted()
         fail(
             f"unexpected {type(error).__name__}: {error}",
             "this is a bug in hfscan; HFSCAN_DEBUG=1 shows where, please report it",
         )
         return EXIT_FAILED
-    return 0
+
+
+def _wrong_usage(error: Any) -> int:
+    message = " ".join(error.format_message().split())
+    if message:  # empty after the help that stands in for a missing command
+        fail(message, f"see {error.ctx.command_path} --help")
+    return EXIT_USAGE
 
 
 def _traceback_if_wanted() -> None:

@@ -32,7 +32,7 @@ def audit(
     allow_pickle: o.AllowPickle = False,
     images: Annotated[
         int, typer.Option(min=1, help="Images per channel.", rich_help_panel=_FMT)
-    ] = 64,
+    ] = 32,
     steps: Annotated[
         int, typer.Option(min=1, help="Steps of feature reverse generation.", rich_help_panel=_FMT)
     ] = 2,
@@ -52,7 +52,7 @@ def audit(
         ),
     ] = 0.1,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of everything random.", rich_help_panel=_FMT)
+        int, typer.Option(min=0, max=o.MAX_SEED, help="Of everything random.", rich_help_panel=_FMT)
     ] = 0,
     device: o.DeviceOption = "auto",
     batch_size: Annotated[
@@ -84,16 +84,16 @@ def audit(
 ) -> None:
     """Look for a backdoor in an image classifier.
 
-    Every conv channel is tested with clean images (feature map testing), and the network as a whole with
-    the maximum-margin test, which gives the verdict.
+    Every conv channel is tested with clean images (feature map testing). The
+    verdict comes from a test of the whole network (maximum margin).
 
     [b]Examples[/b]
 
-      hfscan audit ./examples/badnets-cifar10 --clean-data ./examples/cifar10-clean
-
       hfscan audit user/model --clean-data cifar10
 
-      hfscan audit user/model@v1.0 --clean-data user/data --split validation -o json=report.json
+      hfscan audit ./folder --clean-data ./images --images 16
+
+      hfscan audit user/model@v1 --clean-data user/data -o json=report.json
     """
     from hfscan.cli.loading import load_clean, load_model, prepare
     from hfscan.cli.output import bars, parse_outputs
@@ -154,12 +154,14 @@ def _show(
     from hfscan.report import FORMATS
     from hfscan.report.console import renderable
 
-    for name, path in files:
-        write_atomically(path, FORMATS[name](report))
-    if report_format == "console":
-        Console().print(renderable(report, verbose=verbose))
-    else:
-        print_data(FORMATS[report_format](report))
+    try:
+        for name, path in files:
+            write_atomically(path, FORMATS[name](report))
+    finally:  # a full disk does not cost the report
+        if report_format == "console":
+            Console().print(renderable(report, verbose=verbose))
+        else:
+            print_data(FORMATS[report_format](report))
 
 
 def exit_code(report: AuditReport, fail_on: FailOn) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from pathlib import Path
 
 from hfscan.cli.options import Device
@@ -11,16 +13,18 @@ from hfscan.types import HubModel, ImageSet
 
 
 def prepare(threads: int | None, quiet: bool) -> None:
-    """Set threads, and keep the libraries' own bars off stderr where they are not wanted."""
+    """Set threads, and keep the libraries' own bars and warnings off stderr where they are not wanted."""
     import datasets
     import torch
+    from huggingface_hub.utils import disable_progress_bars
 
     if threads is not None:
         torch.set_num_threads(threads)
     datasets.disable_progress_bars()
-    if quiet or os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS"):
-        from huggingface_hub.utils import disable_progress_bars
-
+    for library in ("datasets", "huggingface_hub"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    unwanted = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS")
+    if quiet or unwanted or not sys.stderr.isatty():
         disable_progress_bars()
 
 

@@ -11,6 +11,9 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Format = Literal["console", "json", "markdown"]
 DetectorName = Literal["elliptic", "kmeans"]
 
+MAX_SEED = 2**32 - 1
+"""Of NumPy and scikit-learn."""
+
 MODEL_HELP = (
     "[b]owner/name[/b] on the Hub ([b]owner/name@revision[/b] pins it), or a folder written as one: "
     "[b]./folder[/b], an absolute path, [b]local-dir:folder[/b]."

@@ -57,17 +57,25 @@ def repair(
             help="Share of each layer's channels to erase, if a class is suspected.",
             rich_help_panel=_TUNING,
         ),
-    ] = 0.1,
+    ] = 0.05,
     epochs: Annotated[
         int, typer.Option(min=0, help="Of fine-tuning.", rich_help_panel=_TUNING)
     ] = 10,
     lr: Annotated[float, typer.Option(help="Learning rate.", rich_help_panel=_TUNING)] = 0.01,
     batch_size: Annotated[
         int, typer.Option(min=2, help="Images per step.", rich_help_panel=_TUNING)
-    ] = 256,
+    ] = 128,
     weight_decay: Annotated[
         float, typer.Option(min=0, help="Of SGD.", rich_help_panel=_TUNING)
     ] = 5e-4,
+    unlearn_norm: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="L2 norm of the inverted trigger to unlearn, if a class is suspected; 0 is off.",
+            rich_help_panel=_TUNING,
+        ),
+    ] = 2.0,
     clean_rate: Annotated[
         float,
         typer.Option(
@@ -87,7 +95,8 @@ def repair(
         ),
     ] = False,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of everything random.", rich_help_panel=_TUNING)
+        int,
+        typer.Option(min=0, max=o.MAX_SEED, help="Of everything random.", rich_help_panel=_TUNING),
     ] = 0,
     out: Annotated[
         Path | None,
@@ -144,7 +153,7 @@ def repair(
 
       hfscan repair --push
 
-      hfscan repair user/model --clean-data cifar10 --push --to me/model-sanitized --yes
+      hfscan repair user/model --clean-data cifar10 --push --to me/model --yes
 
       hfscan repair --report report.json --out ./repaired --epochs 20
     """
@@ -163,6 +172,7 @@ def repair(
         lr=lr,
         batch_size=batch_size,
         weight_decay=weight_decay,
+        unlearn_norm=unlearn_norm,
         clean_rate=clean_rate,
         max_accuracy_drop=max_accuracy_drop,
         seed=seed,
@@ -170,6 +180,8 @@ def repair(
     check_repair_settings(settings)
     if (to or dry_run) and not push:
         raise UsageError(f"{'--to' if to else '--dry-run'} is for a push", "add --push")
+    if push and not (yes or dry_run or sys.stdin.isatty()):
+        raise UsageError("a push needs a yes", "pass --yes where nobody can be asked")
     found, remembered = _audited(model, clean_data, report)
     inputs = replace(
         remembered,
@@ -182,6 +194,8 @@ def repair(
         label_map=str(label_map) if label_map else remembered.label_map,
         allow_pickle=allow_pickle or remembered.allow_pickle,
     )
+    if push:
+        _check_destination(to, inputs.model)
     target = out or _default_target(inputs.model)
     check_target(target, overwrite=overwrite)
     if found is not None:
@@ -220,8 +234,23 @@ def _audited(
 
 
 def _default_target(model: str) -> Path:
-    name = model.partition("@")[0].rstrip("/").rpartition("/")[2]
+    from hfscan.hub.reference import parse_reference
+
+    reference = parse_reference(model, "model")
+    folder = reference.folder
+    name = reference.id.rpartition("/")[2] if folder is None else folder.resolve().name
     return Path(f"{name or 'model'}-repaired")
+
+
+def _check_destination(to: str | None, model: str) -> None:
+    """Refuse before the long work what cannot be pushed to."""
+    from hfscan.errors import UsageError
+    from hfscan.hub.reference import parse_reference
+
+    if to is None and not parse_reference(model, "model").id:
+        raise UsageError(f"{model} is no repository to push to", "name one: --to owner/name")
+    if to is not None and parse_reference(to, "model").id != to:
+        raise UsageError(f"{to!r} is not a repository to push to", "write it as --to owner/name")
 
 
 def _stop_if_nothing_to_repair(found: AuditReport, force: bool) -> None:
@@ -293,7 +322,6 @@ def _publish(
     plan: PushPlan, *, dry_run: bool, yes: bool, message: str | None, token: str | None
 ) -> None:
     from hfscan.cli.output import say
-    from hfscan.errors import UsageError
     from hfscan.hub.push import MESSAGE, execute
 
     kind = "private" if plan.private else "public"
@@ -311,9 +339,8 @@ def _publish(
         say(f"  delete {name}")
     if dry_run:
         return
-    if not yes:
-        if not sys.stdin.isatty():
-            raise UsageError("a push needs a yes", "pass --yes where nobody can be asked")
-        typer.confirm("Push this?", abort=True, err=True)
+    if not yes and not typer.confirm("Push this?", err=True):
+        say("not pushed")
+        return
     result = execute(plan, message=message or MESSAGE, token=token)
     say(f"pushed: {result.url}" if result.commit else "nothing differs, nothing was pushed")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import platformdirs
 
-from hfscan.cli.output import write_atomically
-from hfscan.errors import AuditError
+from hfscan.cli.output import warn, write_atomically
+from hfscan.errors import AuditError, HfscanError
 from hfscan.types import AuditReport
 
 
@@ -46,18 +46,14 @@ def state_folder() -> Path:
 
 
 def remember(report: AuditReport, inputs: Inputs) -> None:
-    """Keep an audit as the latest one.
-
-    Raises:
-        HfscanError: The state folder cannot be written.
-    """
-    folder = state_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AuditError(f"the state folder {folder} cannot be made ({error.strerror})") from error
+    """Keep an audit as the latest one; where that cannot be, warn: the audit itself is done."""
+    path = state_folder() / "latest.json"
     data = {"inputs": asdict(inputs), "report": report.to_dict()}
-    write_atomically(folder / "latest.json", json.dumps(data))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(data))
+    except (OSError, HfscanError) as error:
+        warn(f"hfscan repair will not know of this audit: {error}")
 
 
 def recall() -> tuple[AuditReport, Inputs]:

@@ -10,6 +10,9 @@ from sklearn.covariance import EllipticEnvelope
 
 from hfscan.types import FloatArray, IntArray
 
+NOISE = 1e-4
+"""Standard deviation of the noise, as accuracy."""
+
 
 @dataclass(frozen=True)
 class Elliptic:
@@ -32,12 +35,14 @@ class Elliptic:
         A layer with no more channels than a fit needs, or without any difference among its channels,
         has no outliers.
         """
+        if X.shape[1] == 1:
+            X = np.repeat(X, 2, axis=1)  # scikit-learn fails on two clusters in one dimension
         channels, steps = X.shape
         if channels < 2 * (steps + 1) or np.ptp(X, axis=0).max() == 0:
             return np.ones(channels, np.int64)
-        jitter = np.random.default_rng(self.seed).normal(scale=1e-4, size=X.shape)
+        noise = np.random.default_rng(self.seed).normal(size=X.shape)
         estimator = EllipticEnvelope(contamination=self.tau, random_state=self.seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # determinant of almost collinear steps
-            labels = estimator.fit_predict(X.astype(np.float64) + jitter)
+            labels = estimator.fit_predict(X / NOISE + noise)  # a covariance near 0 is refused
         return np.asarray(labels, np.int64)

@@ -30,7 +30,7 @@ def select_channels(report: AuditReport, erase_rate: float) -> tuple[Channels, s
     }
     name = report.model.label(report.target)
     method = f"per layer the {erase_rate:.0%} of channels whose images flow most into class {name}"
-    return {layer: channels for layer, channels in chosen.items() if channels}, method
+    return chosen, method
 
 
 def flow(layer: LayerAudit, clean_predictions: tuple[int, ...], target: int) -> FloatArray:
@@ -45,7 +45,6 @@ def flow(layer: LayerAudit, clean_predictions: tuple[int, ...], target: int) -> 
 
 
 def _top(values: FloatArray, rate: float) -> list[int]:
-    """Indices of the largest positive values, a share ``rate`` of them and at least one."""
+    """Indices of the largest values, a share ``rate`` of them and at least one."""
     count = max(1, round(rate * len(values)))
-    largest = np.argsort(-values, kind="stable")[:count]
-    return sorted(int(index) for index in largest if values[index] > 0)
+    return sorted(np.argsort(-values, kind="stable")[:count].tolist())

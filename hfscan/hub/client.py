@@ -11,7 +11,6 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
-    HFValidationError,
     HTTPError,
     LocalEntryNotFoundError,
     LocalTokenNotFoundError,
@@ -48,10 +47,14 @@ def hub_errors(repository: str, revision: str | None = None) -> Iterator[None]:
         raise HubError(
             f"{repository} has no revision {revision}", "use a branch, a tag or a full commit sha"
         ) from error
-    except (LocalTokenNotFoundError, HFValidationError) as error:
-        raise HubError(str(error).splitlines()[0]) from error
+    except LocalTokenNotFoundError as error:
+        raise HubError(
+            "this needs a token of the Hub, there is none", "hf auth login, or pass --token"
+        ) from error
     except HfHubHTTPError as error:
         raise _http_error(repository, error) from error
+    except ValueError as error:  # of names and of the card's metadata
+        raise HubError(" ".join(str(error).split())) from error
     except (
         OfflineModeIsEnabled,
         RevisionResolutionError,
@@ -84,6 +87,7 @@ def _http_error(repository: str, error: HfHubHTTPError) -> HubError:
 
 def _not_found(repository: str) -> str:
     hint = "check the name; for a private repository: hf auth login, or --token"
-    if Path(repository).exists():
-        hint += f"; for the folder of that name write ./{repository}"
+    folder = repository.removeprefix("datasets/")
+    if Path(folder).exists():
+        hint += f"; for the folder of that name write ./{folder}"
     return hint

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,36 @@ REFUSED_ARGS = (
     "no_jit",
 )
 """Arguments of timm's builder, not of an architecture: they change what is loaded, or how strictly."""
+
+
+MAX_EDGE = 4096
+"""Largest height and width of an input that is believed."""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _is_size(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(type(edge) is int and 1 <= edge <= MAX_EDGE for edge in value)
+    )
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_number, value))
+
+
+PREPROCESSING: dict[str, Callable[[Any], bool]] = {
+    "input_size": _is_size,
+    "mean": _are_numbers,
+    "std": _are_numbers,
+    "crop_pct": lambda value: _is_number(value) and 0.1 <= value <= 1,
+    "interpolation": lambda value: isinstance(value, str),
+}
+"""What these keys of ``pretrained_cfg`` may be; null is timm's default."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +123,7 @@ def _check(data: dict[str, Any]) -> Config:
         cfg = {k: v for k, v in data.items() if k not in ("architecture", "num_features")}
     _refuse(cfg, args)
     cfg = {key: value for key, value in cfg.items() if key not in WHERE_FROM}
+    _check_preprocessing(cfg)
     classes = _num_classes(data, cfg, args)
     notes = _defaulted(cfg)
     labels = _label_names(data, cfg, classes)
@@ -116,7 +149,7 @@ def _architecture(data: Mapping[str, Any]) -> str:
         )
     name = architecture.partition(".")[0]
     if not timm.is_model(name):
-        near = timm.list_models(f"*{name[:6]}*")[:3] if name.isidentifier() else []
+        near = difflib.get_close_matches(name, timm.list_models())
         hint = f"did the author mean {', '.join(near)}?" if near else "is a newer timm needed?"
         raise ModelError(f"timm does not know the architecture {architecture!r:.80}", hint)
     return architecture
@@ -134,6 +167,14 @@ def _refuse(cfg: Mapping[str, Any], args: Mapping[str, Any]) -> None:
             raise ModelError(
                 f"config.json sets model_args.{key}, which changes how weights are loaded",
                 "with it some weights may stay random; ask the author to remove it",
+            )
+
+
+def _check_preprocessing(cfg: Mapping[str, Any]) -> None:
+    for key, fine in PREPROCESSING.items():
+        if cfg.get(key) is not None and not fine(cfg[key]):
+            raise ModelError(
+                f"{key} in config.json cannot be {cfg[key]!r:.80}", "compare with timm's models"
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,9 @@ def _download(
     wanted = ["config.json", "README.md", SAFETENSORS, *(PICKLES if allow_pickle else ())]
     with hub_errors(reference.id, reference.revision):
         api = hub_api(token)
-        sha = str(
-            api.resolve_revision(reference.id, revision=reference.revision, cache_dir=cache_dir)
-        )
+        sha = api.resolve_revision(
+            reference.id, revision=reference.revision, cache_dir=cache_dir
+        ).resolved
         folder = snapshot_download(
             reference.id,
             revision=sha,
@@ -173,10 +174,10 @@ def _build_error(config: Config, error: Exception, source: str) -> ModelError:
             f"{source} does not fit {architecture}: {detail:.160}",
             "config.json and weights are not of the same network",
         )
-    if "issing key" in text or "nexpected key" in text:
-        detail = text[text.index("state_dict:") + 12 :] if "state_dict:" in text else text
+    keys = re.search(r"(Missing|Unexpected) key\(s\).*", text)
+    if keys:
         return ModelError(
-            f"{source} has the wrong keys for {architecture}: {detail:.160}",
+            f"{source} has the wrong keys for {architecture}: {keys[0]:.160}",
             "config.json and weights are not of the same network",
         )
     return ModelError(

@@ -95,9 +95,13 @@ def plan_push(
             raise HubError(f"{to} does not exist, a pull request cannot be opened there")
         return PushPlan(to, True, private, False, None, add, ())
     head, files = existing
-    parent = source.revision if to == source.ref and source.revision else head
+    if to == source.ref and head != source.revision:
+        raise HubError(
+            f"{to} is at commit {head}, not at the audited {source.revision}",
+            "audit it again without a revision, or push to another repository: --to owner/name",
+        )
     delete = tuple(sorted(name for name in files if _old_weights(name) and name not in add))
-    return PushPlan(to, False, private, create_pr is not False, parent, add, delete)
+    return PushPlan(to, False, private, create_pr is not False, head, add, delete)
 
 
 def _files(api: HfApi, repository: str) -> tuple[str, list[str]] | None:

@@ -50,7 +50,10 @@ def parse_reference(text: str, kind: Kind, revision: str | None = None) -> Refer
     if text.startswith("local-dir:") or _FOLDER.match(text):
         if revision:
             raise UsageError(f"{text} is a folder, it has no revision {revision}")
-        return Reference(folder=Path(text.removeprefix("local-dir:")).expanduser())
+        try:
+            return Reference(folder=Path(text.removeprefix("local-dir:")).expanduser())
+        except RuntimeError as error:  # of ~someone
+            raise UsageError(f"{text} is in the home of a user who is not known here") from error
     scheme = next((scheme for scheme in _SCHEMES if text.startswith(scheme)), "")
     name, _, pinned = text.removeprefix(scheme).partition("@")
     if pinned and revision and pinned != revision:

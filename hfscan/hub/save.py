@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -49,16 +50,30 @@ def save(
             fresh.mkdir()
             for name, content in files.items():
                 (fresh / name).write_bytes(content)
-            if folder.is_dir():
-                folder.rename(Path(scratch) / "old")
-            fresh.rename(folder)
+            _exchange(folder, fresh, Path(scratch) / "old")
     except OSError as error:
         raise _cannot_write(folder, error) from error
     return folder
 
 
+def _exchange(folder: Path, fresh: Path, old: Path) -> None:
+    if not folder.is_dir():
+        fresh.rename(folder)
+        return
+    try:
+        folder.rename(old)
+        fresh.rename(folder)
+    except BaseException:
+        if old.is_dir() and not folder.exists():
+            old.rename(folder)
+        raise
+
+
 def check_target(folder: Path, *, overwrite: bool) -> None:
     """Raise a RepairError if `save` would refuse to write there."""
+    parent = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise RepairError(f"nothing can be written to {parent}", "choose another --out")
     if folder.exists() and not folder.is_dir():
         raise RepairError(f"{folder} is not a folder", "choose another --out")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
@@ -70,10 +85,17 @@ def contents(model: HubModel, report: RepairReport | None) -> dict[str, bytes]:
     files = {SAFETENSORS: serialize(model.net), CONFIG: _config(model)}
     if report is not None:
         files[CARD] = edit_card(model.folder, report).encode()
-        files[REPORT] = (json.dumps(report.to_dict()) + "\n").encode()
+        files[REPORT] = (json.dumps(_timeless(report.to_dict())) + "\n").encode()
     elif model.folder is not None and (model.folder / CARD).is_file():
         files[CARD] = (model.folder / CARD).read_bytes()
     return files
+
+
+def _timeless(value: Any) -> Any:
+    """A report without its durations, so that the same repair gives the same bytes."""
+    if isinstance(value, dict):
+        return {k: type(v)() if k == "seconds" else _timeless(v) for k, v in value.items()}
+    return [_timeless(item) for item in value] if isinstance(value, list) else value
 
 
 def _config(model: HubModel) -> bytes:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:  # hfscan.types loads torch, and the command line reads FORMAT
     from hfscan.types import AuditReport, FloatArray, IntArray, LayerAudit, RepairReport, TestResult
 
 HISTOGRAM_BINS = 10
-SIGNIFICANT = 0.05
-"""A repaired network below this p-value still has a class that stands out (as in the verdict)."""
 
 Outcome = Literal["good", "standing out", "untested", "costly"]
 
@@ -170,10 +168,13 @@ def repair_outcome(report: RepairReport) -> Outcome:
     """What a repair comes to: the worst that can be said of it."""
     if not drop_allowed(report):
         return "costly"
-    p_values = [test.p_value for test in report.tests_after if test.p_value is not None]
-    if not p_values:
-        return "untested"
-    return "standing out" if min(p_values) * len(p_values) < SIGNIFICANT else "good"
+    match report.verdict_after.value:
+        case "NO_BACKDOOR_FOUND":
+            return "good"
+        case "INCONCLUSIVE":
+            return "untested"
+        case _:
+            return "standing out"
 
 
 def class_statistic(test: TestResult, index: int | None) -> float | None:

@@ -267,6 +267,15 @@ def erased_sentence(report: RepairReport) -> str:
     return f"{total} in {plural(len(erased), 'layer')} erased."
 
 
+def _unlearning(report: RepairReport) -> str:
+    if report.unlearned is None:
+        return "none"
+    return (
+        f"an inverted trigger of L2 norm {report.settings.unlearn_norm:g}, which led "
+        f"{percent(report.unlearned, 0)} of the images to the suspected class before"
+    )
+
+
 def repair_facts(report: RepairReport, quote: Quote, code: Quote) -> Facts:
     """What was repaired, how, and with which images: key and value."""
     model, settings = report.audit.model, report.settings
@@ -279,6 +288,7 @@ def repair_facts(report: RepairReport, quote: Quote, code: Quote) -> Facts:
         ("Revision", code(model.revision) if model.revision else "none (not from the Hub)"),
         ("Method", quote(report.method)),
         ("Fine-tuning", tuned),
+        ("Unlearning", _unlearning(report)),
         ("Old sha256", code(model.weights_sha256)),
         ("New sha256", code(report.weights_sha256)),
     ]

@@ -116,7 +116,9 @@ def repair_report(
         after=Metrics(0.931 - drop, images=102),
         tests_before=audit.tests,
         tests_after=(margin_test(found=found), _skipped_test()),
+        verdict_after=Verdict.BACKDOORED if found else Verdict.NO_BACKDOOR_FOUND,
         weights_sha256="fedcba9876543210" * 4,
+        unlearned=0.5781,
         seconds={"erase": 0.04, "fine-tune": 95.0, "tests": 11.2},
     )
 

@@ -102,4 +102,7 @@ def test_the_outcome_of_a_repair_is_the_worst_that_can_be_said() -> None:
     assert findings.repair_outcome(repair_report()) == "good"
     assert findings.repair_outcome(repair_report(found=True)) == "standing out"
     assert findings.repair_outcome(repair_report(found=True, drop=0.2)) == "costly"
-    assert findings.repair_outcome(replace(repair_report(), tests_after=())) == "untested"
+    assert (
+        findings.repair_outcome(replace(repair_report(), verdict_after=Verdict.INCONCLUSIVE))
+        == "untested"
+    )

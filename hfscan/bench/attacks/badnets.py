@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class BadNets:
-    """A white square in the lower right corner.
+    """A square of white and black pixels, as on a chessboard, in the lower right corner.
+
+    It is the paper's "pattern backdoor". A white square, which some later benchmarks use, cannot be
+    seen on the white background of many photographs.
 
     Args:
         size: Edge of the square in pixels.
-        value: Its color, in [0, 1].
     """
 
     size: int = 3
-    value: float = 1.0
 
     def trigger(self, images: Tensor) -> Tensor:
         """Put the patch on images ``(B, 3, H, W)`` in [0, 1]; returns new images."""
+        row = torch.arange(self.size, device=images.device)
+        board = (row[:, None] + row + 1) % 2
         triggered = images.clone()
-        triggered[:, :, -self.size :, -self.size :] = self.value
+        triggered[:, :, -self.size :, -self.size :] = board.to(images.dtype)
         return triggered

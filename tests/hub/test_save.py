@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import errno
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+
+import hfscan
+from hfscan.errors import RepairError
+from hfscan.hub.save import config_of
+from hfscan.types import HubModel
+
+
+@pytest.fixture
+def model() -> HubModel:
+    """A network that timm can build again."""
+    torch.manual_seed(0)
+    net = timm.create_model("resnet18", num_classes=4, channels=(4, 4, 8, 8)).eval()
+    wrapped = hfscan.wrap(net, input_size=(3, 32, 32), num_classes=4, label_names="abcd")
+    return replace(wrapped, architecture="resnet18", mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.3))
+
+
+@pytest.fixture
+def source(tmp_path: Path, model: HubModel) -> HubModel:
+    """A model that was loaded from a folder with a card."""
+    folder = hfscan.save(model, tmp_path / "source")
+    config = config_of(model, {"channels": [4, 4, 8, 8]})
+    (folder / "config.json").write_text(json.dumps(config, indent=7))
+    (folder / "README.md").write_text("# A network\n")
+    return hfscan.load(str(folder))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def entries(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path, source: HubModel) -> None:
+    folder = hfscan.save(source, tmp_path / "deep" / "copy")
+    again = hfscan.load(str(folder))
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(again.net(images), source.net(images))
+    facts = replace(source.facts, ref=again.ref, weights_sha256=again.weights_sha256)
+    assert again.facts == facts
+
+
+def test_timm_loads_it(tmp_path: Path, source: HubModel) -> None:
+    folder = hfscan.save(source, tmp_path / "copy")
+    net = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    images = torch.rand(2, 3, 32, 32)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (source.mean, source.std))
+    torch.testing.assert_close(net((images - mean) / std), source.net(images))
+
+
+def test_config_and_card_are_those_of_the_source(tmp_path: Path, source: HubModel) -> None:
+    copy = files(hfscan.save(source, tmp_path / "copy"))
+    assert source.folder is not None
+    for name in ("config.json", "README.md"):
+        assert copy[name] == (source.folder / name).read_bytes()
+    assert sorted(copy) == ["README.md", "config.json", "model.safetensors"]
+
+
+def test_a_module_gets_a_config(tmp_path: Path, model: HubModel) -> None:
+    config = json.loads(files(hfscan.save(model, tmp_path / "net"))["config.json"])
+    assert config["architecture"] == "resnet18"
+    assert config["label_names"] == ["a", "b", "c", "d"]
+    assert config["pretrained_cfg"]["input_size"] == [3, 32, 32]
+    assert config["pretrained_cfg"]["mean"] == [0.5, 0.4, 0.3]
+
+
+def test_an_existing_folder_is_refused(tmp_path: Path, model: HubModel) -> None:
+    folder = tmp_path / "net"
+    folder.mkdir()
+    hfscan.save(model, folder)  # an empty one is fine
+    before = files(folder)
+    with pytest.raises(RepairError, match="exists already") as caught:
+        hfscan.save(model, folder)
+    assert "--overwrite" in caught.value.hint
+    assert files(folder) == before
+
+
+def test_overwrite_replaces_the_whole_folder(tmp_path: Path, model: HubModel) -> None:
+    folder = tmp_path / "net"
+    folder.mkdir()
+    (folder / "pytorch_model.bin").write_bytes(b"old weights")
+    hfscan.save(model, folder, overwrite=True)
+    assert entries(folder) == ["config.json", "model.safetensors"]
+    assert entries(tmp_path) == ["net"]
+
+
+def test_a_file_is_refused(tmp_path: Path, model: HubModel) -> None:
+    (tmp_path / "net").write_text("text")
+    for folder in (tmp_path / "net", tmp_path / "net" / "deeper"):
+        with pytest.raises(RepairError):
+            hfscan.save(model, folder, overwrite=True)
+    assert (tmp_path / "net").read_text() == "text"
+
+
+# --- all of it or nothing
+
+
+class Failing:
+    """Lets a method of `Path` work so many times, then fail."""
+
+    def __init__(self, name: str, calls: int, error: BaseException) -> None:
+        self.original, self.left, self.error = getattr(Path, name), calls, error
+
+    def __call__(self, path: Path, *arguments: Any) -> Any:
+        self.left -= 1
+        if self.left == -1:
+            raise self.error
+        return self.original(path, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("exists", "method", "calls"),
+    [
+        (False, "write_bytes", 1),
+        (False, "rename", 0),
+        (True, "write_bytes", 1),
+        (True, "rename", 0),
+        (True, "rename", 1),
+    ],
+)
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=repr
+)
+def test_a_failure_leaves_the_old_folder(
+    tmp_path: Path,
+    model: HubModel,
+    monkeypatch: pytest.MonkeyPatch,
+    exists: bool,
+    method: str,
+    calls: int,
+    error: BaseException,
+) -> None:
+    folder = tmp_path / "net"
+    if exists:
+        folder.mkdir()
+        (folder / "config.json").write_text("old")
+    failing = Failing(method, calls, error)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, method, lambda *arguments: failing(*arguments))
+        with pytest.raises((RepairError, KeyboardInterrupt)) as caught:
+            hfscan.save(model, folder, overwrite=True)
+    if isinstance(error, OSError):
+        assert "No space left" in str(caught.value)
+        assert "free some space" in caught.value.hint
+    assert failing.left < 0
+    assert entries(tmp_path) == (["net"] if exists else [])
+    if exists:
+        assert files(folder) == {"config.json": b"old"}

@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from timm.data import create_transform
+
+from hfscan.data import load_images, read_label_map
+from hfscan.errors import DataError, UsageError
+from hfscan.types import ImageSet
+
+CLASSES = ("ant", "bee", "cat")
+LABELS = [0, 0, 1, 1, 2, 2]
+
+
+def picture(index: int, size: tuple[int, int] = (8, 6)) -> Image.Image:
+    """A small image that no other index has."""
+    rng = np.random.default_rng(index)
+    return Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8))
+
+
+def png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def pixels(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+
+
+def image_folder(root: Path, pictures: Mapping[str, Image.Image]) -> Path:
+    """Files in ``root``; the names are ways like ``test/ant/0.png``."""
+    for name, image in pictures.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        image.save(root / name)
+    return root
+
+
+def table() -> datasets.Dataset:
+    columns = {"img": [picture(index) for index in range(6)], "label": LABELS}
+    features = {"img": datasets.Image(), "label": datasets.ClassLabel(names=list(CLASSES))}
+    return datasets.Dataset.from_dict(columns, datasets.Features(features))
+
+
+def classes_in_folders(root: Path) -> Path:
+    names = {f"{CLASSES[LABELS[index]]}/{index}.png": picture(index) for index in range(6)}
+    return image_folder(root, names)
+
+
+def parquet(root: Path) -> Path:
+    (root / "data").mkdir(parents=True)
+    table().to_parquet(root / "data" / "test-00000-of-00001.parquet")
+    return root
+
+
+def bare_parquet(root: Path) -> Path:
+    """As other tools write it: a struct of bytes and path, and integers."""
+    root.mkdir()
+    cells = [{"bytes": png(picture(index)), "path": None} for index in range(6)]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    columns = {"img": pa.array(cells, kind), "fine_label": pa.array(LABELS, pa.int64())}
+    pq.write_table(pa.table(columns), root / "test.parquet")
+    return root
+
+
+def saved(root: Path) -> Path:
+    table().save_to_disk(str(root))
+    return root
+
+
+def saved_splits(root: Path) -> Path:
+    datasets.DatasetDict(test=table(), train=table().select([0])).save_to_disk(str(root))
+    return root
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[..., ImageSet]:
+    def load(root: Path, **options: Any) -> ImageSet:
+        return load_images(str(root), cache_dir=tmp_path / "cache", **options)
+
+    return load
+
+
+Load = Callable[..., ImageSet]
+
+
+@pytest.mark.parametrize("make", [classes_in_folders, parquet, bare_parquet, saved, saved_splits])
+def test_sources(tmp_path: Path, load: Load, make: Callable[[Path], Path]) -> None:
+    images = load(make(tmp_path / "set"))
+    assert torch.equal(images.images, torch.stack([pixels(picture(index)) for index in range(6)]))
+    assert images.labels.tolist() == LABELS
+    assert images.classes == (() if make is bare_parquet else CLASSES)
+    assert images.name == str(tmp_path / "set")
+    assert images.revision is None
+
+
+def test_neither_folder_nor_id(tmp_path: Path, load: Load) -> None:
+    with pytest.raises(DataError, match="there is no folder"):
+        load(tmp_path / "missing")
+    with pytest.raises(UsageError, match="not a dataset on the Hub"):
+        load_images("a b")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="cannot be read as a dataset"):
+        load(tmp_path / "empty")
+
+
+# --- splits
+
+
+def splits(root: Path, *names: str) -> Path:
+    files = {
+        f"{name}/{CLASSES[index % 3]}/{index}.png": picture(index)
+        for position, name in enumerate(names)
+        for index in range(6 * position, 6 * position + 6)
+    }
+    return image_folder(root, files)
+
+
+@pytest.mark.parametrize(("split", "first"), [("train", 0), ("test", 6)])
+def test_the_split_is_chosen(tmp_path: Path, load: Load, split: str, first: int) -> None:
+    images = load(splits(tmp_path / "set", "train", "test"), split=split)
+    assert images.split == split
+    assert torch.equal(images.images[0], pixels(picture(first)))
+
+
+def test_the_only_split_is_taken(tmp_path: Path, load: Load) -> None:
+    assert load(splits(tmp_path / "set", "train"), split="test").split == "train"
+
+
+def test_an_unknown_split(tmp_path: Path, load: Load) -> None:
+    with pytest.raises(DataError, match="no split 'dev'") as caught:
+        load(splits(tmp_path / "set", "train", "test"), split="dev")
+    assert "train, test" in caught.value.hint
+
+
+# --- images
+
+
+MODES: dict[str, tuple[Image.Image, tuple[int, int, int]]] = {
+    "gray": (Image.new("L", (6, 8), 100), (100, 100, 100)),
+    "black and white": (Image.new("1", (6, 8), 1), (255, 255, 255)),
+    "half transparent": (Image.new("RGBA", (6, 8), (0, 100, 200, 128)), (127, 177, 227)),
+    "transparent": (Image.new("RGBA", (6, 8), (9, 9, 9, 0)), (255, 255, 255)),
+    "gray with alpha": (Image.new("LA", (6, 8), (100, 255)), (100, 100, 100)),
+    "palette": (Image.new("RGB", (6, 8), (255, 0, 0)).convert("P"), (255, 0, 0)),
+}
+
+
+@pytest.mark.parametrize(("image", "color"), MODES.values(), ids=MODES)
+def test_modes(tmp_path: Path, load: Load, image: Image.Image, color: tuple[int, int, int]) -> None:
+    root = image_folder(tmp_path / "set", {"ant/0.png": image, "bee/1.png": picture(1)})
+    found = load(root).images[0]
+    assert found.shape == (3, 8, 6)
+    assert (found.flatten(1).float().mean(1) - torch.tensor(color)).abs().max() <= 1
+
+
+def test_16_bits_are_refused(tmp_path: Path, load: Load) -> None:
+    deep = Image.fromarray(np.full((8, 6), 30_000, np.uint16))
+    root = image_folder(tmp_path / "set", {"ant/0.png": deep, "bee/1.png": picture(1)})
+    with pytest.raises(DataError, match="row 0 cannot be read"):
+        load(root)
+
+
+def test_a_damaged_image_is_named(tmp_path: Path, load: Load) -> None:
+    root = classes_in_folders(tmp_path / "set")
+    (root / "bee" / "3.png").write_bytes(png(picture(3))[:80])
+    with pytest.raises(DataError, match="row 3 cannot be read"):
+        load(root)
+
+
+def test_different_sizes_need_a_size(tmp_path: Path, load: Load) -> None:
+    root = image_folder(
+        tmp_path / "set", {"ant/0.png": picture(0), "bee/1.png": picture(1, (9, 9))}
+    )
+    with pytest.raises(DataError, match="2 different sizes"):
+        load(root)
+    assert load(root, size=(4, 5)).size == (4, 5)
+
+
+@pytest.mark.parametrize("size", [(50, 80), (80, 50), (20, 20)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_resize_and_crop_as_timm_does(
+    tmp_path: Path, load: Load, size: tuple[int, int], interpolation: str
+) -> None:
+    root = image_folder(
+        tmp_path / "set", {"ant/0.png": picture(0, size), "bee/1.png": picture(1, size)}
+    )
+    found = load(root, size=(32, 32), crop_pct=0.8, interpolation=interpolation)
+    transform = create_transform(
+        (3, 32, 32), crop_pct=0.8, interpolation=interpolation, mean=(0, 0, 0), std=(1, 1, 1)
+    )
+    expected = transform(picture(0, size)).mul(255).round()
+    assert torch.equal(found.images[0].float(), expected)
+
+
+def test_images_of_the_right_size_are_left_alone(tmp_path: Path, load: Load) -> None:
+    found = load(classes_in_folders(tmp_path / "set"), size=(8, 6), crop_pct=0.5)
+    assert torch.equal(found.images[0], pixels(picture(0)))
+
+
+def test_some_images(tmp_path: Path, load: Load) -> None:
+    root = classes_in_folders(tmp_path / "set")
+    some = load(root, images=3)
+    assert some.labels.tolist() == [0, 1, 2]
+    assert torch.equal(some.images, load(root, images=3).images)
+    chosen = {load(root, images=3, seed=seed).facts.fingerprint for seed in range(5)}
+    assert len(chosen) > 1
+
+
+# --- columns and labels
+
+
+def columns(root: Path, **values: list[Any]) -> Path:
+    features = {
+        name: datasets.Image() if isinstance(column[0], Image.Image) else None
+        for name, column in values.items()
+    }
+    made = datasets.Dataset.from_dict(values)
+    for name, kind in features.items():
+        made = made.cast_column(name, kind) if kind else made
+    root.mkdir()
+    made.to_parquet(root / "test.parquet")
+    return root
+
+
+def test_columns_can_be_named(tmp_path: Path, load: Load) -> None:
+    one, two = [picture(0), picture(1)], [picture(2), picture(3)]
+    root = columns(tmp_path / "set", a=one, b=two, coarse_label=[0, 1], fine_label=[5, 6])
+    for options, message in (
+        ({}, "has 2 image columns"),
+        ({"image_column": "a"}, "has 2 label columns"),
+        ({"image_column": "c"}, "has no column 'c'"),
+        ({"image_column": "a", "label_column": "a"}, "integer labels"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load(root, **options)
+    found = load(root, image_column="b", label_column="fine_label")
+    assert torch.equal(found.images[0], pixels(picture(2)))
+    assert found.labels.tolist() == [5, 6]
+
+
+def test_no_columns(tmp_path: Path, load: Load) -> None:
+    with pytest.raises(DataError, match="has no image column"):
+        load(columns(tmp_path / "numbers", x=[1, 2], label=[0, 1]))
+    with pytest.raises(DataError, match="has no label column"):
+        load(columns(tmp_path / "pictures", a=[picture(0), picture(1)]))
+
+
+def test_labels_as_text(tmp_path: Path, load: Load) -> None:
+    root = columns(tmp_path / "set", a=[picture(0), picture(1)], kind=["ant", "bee"])
+    with pytest.raises(DataError, match="column kind"):
+        load(root, label_column="kind")
+
+
+@pytest.mark.parametrize("keys", [("cat", "ant"), ("2", "0")])
+def test_label_map(tmp_path: Path, load: Load, keys: tuple[str, str]) -> None:
+    found = load(classes_in_folders(tmp_path / "set"), label_map={keys[0]: 7, keys[1]: 3})
+    assert found.labels.tolist() == [3, 3, 7, 7]
+    assert torch.equal(found.images[2], pixels(picture(4)))
+    assert found.classes == ()
+
+
+def test_label_map_that_does_not_fit(tmp_path: Path, load: Load) -> None:
+    root = classes_in_folders(tmp_path / "set")
+    with pytest.raises(DataError, match="'dog', which is no class") as caught:
+        load(root, label_map={"dog": 0})
+    assert "ant, bee, cat" in caught.value.hint
+    with pytest.raises(DataError, match="no images"):
+        load(root, label_map={"9": 0})
+
+
+def test_label_map_file(tmp_path: Path) -> None:
+    (tmp_path / "map.json").write_text(json.dumps({"cat": 0, "3": 1}))
+    assert read_label_map(tmp_path / "map.json") == {"cat": 0, "3": 1}
+
+
+@pytest.mark.parametrize("text", ["", "[", "[1]", "{}", '{"a": -1}', '{"a": "b"}', '{"a": true}'])
+def test_damaged_label_map_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "map.json").write_text(text)
+    with pytest.raises(DataError, match="label map"):
+        read_label_map(tmp_path / "map.json")
+
+
+def test_missing_label_map_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        read_label_map(tmp_path / "map.json")

@@ -1,0 +1,66 @@
+"""What the README says is what the program says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import hfscan
+from hfscan.cli import options
+from hfscan.detectors import DETECTORS
+from hfscan.report import FORMATS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_help_blocks_are_the_programs() -> None:
+    blocks = re.findall(r"```text\n\$ hfscan (.*?)\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    for arguments, shown in blocks:
+        environment = {**os.environ, "COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"}
+        run = subprocess.run(
+            [sys.executable, "-m", "hfscan", *arguments.split()],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
+        )
+        lines = [line.rstrip() for line in run.stdout.strip().splitlines()]
+        said = "\n".join(lines).replace("python -m hfscan", "hfscan")
+        assert said.strip() == shown.strip()
+
+
+def test_readme_names_every_registry_entry() -> None:
+    for name in DETECTORS:
+        assert f"`{name}`" in README or f"`--detector {name}`" in README
+
+
+def test_choices_of_the_command_line_are_the_registries() -> None:
+    assert set(get_args(options.DetectorName)) == set(DETECTORS)
+    assert set(get_args(options.Format)) == set(FORMATS)
+
+
+def test_links_into_the_repository_lead_somewhere() -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", README)
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_public_names_are_documented() -> None:
+    for name in hfscan.__all__:
+        if not name.startswith("__"):
+            assert getattr(hfscan, name).__doc__, name
+
+
+def test_ci_runs_the_commands_of_the_readme() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    first, second = re.search(r"## Quick start\n\n```\n(.*)\n(.*)\n```", README).groups()
+    assert first.partition(" && ")[2] in script
+    for command in second.split(" && "):
+        assert command in script

@@ -1,0 +1,66 @@
+"""The examples run as their first lines say, on small inputs."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from cli.support import color_data, color_net, write_data, write_model
+from conftest import EXAMPLES
+
+SMALL = ["audit_model.py", "audit_your_own_module.py", "repair_model.py", "custom_detector.py"]
+
+
+def run(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_examples_are_short(name: str) -> None:
+    assert len((EXAMPLES / name).read_text().splitlines()) <= 60
+
+
+def test_audit_your_own_module(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("audit_your_own_module.py", [str(EXAMPLES / "cifar10-clean")], monkeypatch)
+    output = capsys.readouterr().out
+    assert "clean accuracy 0." in output
+    assert "{'body.0': 16, 'body.2': 32}" in output
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> tuple[str, str]:
+    """A planted model and images of its classes, as folders."""
+    model = write_model(tmp_path / "planted", color_net(planted=True))
+    return str(model), str(write_data(tmp_path / "clean", color_data()))
+
+
+def test_audit_model(
+    inputs: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("audit_model.py", [*inputs], monkeypatch)
+    assert "suspected target class: " in capsys.readouterr().out
+
+
+def test_repair_model(
+    inputs: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run("repair_model.py", [*inputs, str(tmp_path / "repaired")], monkeypatch)
+    assert "accuracy 1.000 -> " in capsys.readouterr().out
+    assert (tmp_path / "repaired" / "model.safetensors").is_file()
+
+
+def test_custom_detector(
+    inputs: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("custom_detector.py", [*inputs, "4"], monkeypatch)
+    output = capsys.readouterr().out
+    assert "LowestTenth: " in output
+    assert "LocalOutlierFactor: " in output

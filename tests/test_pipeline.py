@@ -1,0 +1,397 @@
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.ensemble import IsolationForest
+from torch import Tensor, nn
+
+import hfscan
+from hfscan.channels import feature_map
+from hfscan.errors import AuditError, DataError, UsageError
+from hfscan.fmt import flow
+from hfscan.model_tests import MaximumMargin
+from hfscan.pipeline import fitted
+from hfscan.types import (
+    AuditReport,
+    AuditSettings,
+    FloatArray,
+    HubModel,
+    ImageSet,
+    IntArray,
+    RepairSettings,
+    Verdict,
+)
+
+SETTINGS = AuditSettings(images=40, steps=3, step_size=0.1, eps=0.3)
+TUNING = RepairSettings(epochs=2, lr=0.001, batch_size=16, clean_rate=0.5)
+CHANNEL, TARGET = 6, 2
+
+
+@pytest.fixture
+def planted_report(planted_model: HubModel, tiny_set: ImageSet) -> AuditReport:
+    return hfscan.audit(planted_model, tiny_set, settings=SETTINGS)
+
+
+def timeless(report: AuditReport) -> dict[str, Any]:
+    tests = tuple(replace(test, seconds=0) for test in report.tests)
+    return replace(report, seconds={}, tests=tests).to_dict()
+
+
+def wrap(net: nn.Module, classes: int = 4, **options: Any) -> HubModel:
+    return hfscan.wrap(net.eval(), input_size=(3, 8, 8), num_classes=classes, **options)
+
+
+# --- audit
+
+
+def test_a_planted_backdoor(planted_report: AuditReport, planted_model: HubModel) -> None:
+    assert planted_report.verdict is Verdict.SUSPICIOUS
+    assert planted_report.target == TARGET
+    assert CHANNEL in planted_report.flagged["conv1"]
+    assert planted_report.clean_accuracy == 1.0
+    assert planted_report.clean_predictions == (10, 10, 10, 10)
+    assert [layer.layer for layer in planted_report.layers] == ["conv1", "conv2"]
+    assert planted_report.model == planted_model.facts
+    assert planted_report.data.images == 40
+    assert planted_report.versions["hfscan"] == hfscan.__version__
+
+
+def test_the_flow_goes_into_the_target(planted_report: AuditReport) -> None:
+    values = flow(planted_report.layers[0], planted_report.clean_predictions, TARGET)
+    assert values.argmax() == CHANNEL
+    assert values[CHANNEL] > 0.3
+    assert np.delete(values, CHANNEL).max() < 0.2
+
+
+def test_an_ordinary_network(tiny_model: HubModel, tiny_set: ImageSet) -> None:
+    report = hfscan.audit(tiny_model, tiny_set, settings=SETTINGS)
+    assert report.verdict is Verdict.NO_BACKDOOR_FOUND
+    assert report.target is None
+    assert "no class stands out" in report.reason
+
+
+def test_the_report_is_json(planted_report: AuditReport) -> None:
+    again = AuditReport.from_dict(json.loads(json.dumps(planted_report.to_dict())))
+    assert again.to_dict() == planted_report.to_dict()
+
+
+def test_same_seed_same_report(planted_model: HubModel, tiny_set: ImageSet) -> None:
+    settings = AuditSettings(images=40, steps=1, step_size=0.2, eps=0.2)
+    reports = [
+        timeless(hfscan.audit(planted_model, tiny_set, settings=each, batch_size=size))
+        for each, size in ((settings, 256), (settings, 24), (replace(settings, seed=1), 256))
+    ]
+    assert reports[0] == reports[1]
+    assert reports[0]["layers"] != reports[2]["layers"]
+
+
+def test_the_model_is_left_as_it_was(planted_model: HubModel, tiny_set: ImageSet) -> None:
+    net = planted_model.net.train()
+    before = copy.deepcopy(net.state_dict())
+    random_state = torch.random.get_rng_state()
+    report = hfscan.audit(planted_model, tiny_set, settings=SETTINGS)
+    hfscan.repair(planted_model, report, tiny_set, settings=TUNING)
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+    assert all(module.training for module in net.modules())
+    assert all(p.requires_grad and p.grad is None for p in net.parameters())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+    assert torch.equal(torch.random.get_rng_state(), random_state)
+
+
+class Marked:
+    """A detector that flags the lowest channel."""
+
+    def fit_predict(self, X: FloatArray) -> IntArray:
+        labels = np.ones(len(X), np.int64)
+        labels[X.mean(1).argmin()] = -1
+        return labels
+
+
+@pytest.mark.parametrize("detector", [Marked(), IsolationForest(random_state=0)])
+def test_a_detector_of_the_callers_own(
+    planted_model: HubModel, tiny_set: ImageSet, detector: Any
+) -> None:
+    report = hfscan.audit(planted_model, tiny_set, settings=SETTINGS, detector=detector)
+    assert CHANNEL in report.flagged["conv1"]
+    assert report.settings.detector == type(detector).__name__
+    again = replace(report.settings, steps=1)  # a name that is in no registry
+    assert hfscan.audit(planted_model, tiny_set, settings=again, detector=detector).layers
+
+
+def test_tests_of_the_callers_own(planted_model: HubModel, tiny_set: ImageSet) -> None:
+    tests = [MaximumMargin(steps=3), MaximumMargin(steps=4)]
+    report = hfscan.audit(planted_model, tiny_set, settings=SETTINGS, tests=tests)
+    assert len(report.tests) == 2
+
+
+def test_no_tests(planted_model: HubModel, tiny_set: ImageSet) -> None:
+    report = hfscan.audit(planted_model, tiny_set, settings=SETTINGS, tests=[])
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert "none was run" in report.reason
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"images": 0},
+        {"steps": 0},
+        {"step_size": 0.0},
+        {"step_size": float("nan")},
+        {"eps": 1.5},
+        {"tau": 0.5},
+        {"detector": "magic"},
+    ],
+    ids=str,
+)
+def test_settings_out_of_range(
+    tiny_model: HubModel, tiny_set: ImageSet, setting: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match=str(next(iter(setting.values())))):
+        hfscan.audit(tiny_model, tiny_set, settings=AuditSettings(**setting))
+
+
+# --- inconclusive
+
+
+class Colors(nn.Module):
+    """Tells the colors of `tiny_set` apart without a convolution of two dimensions."""
+
+    def __init__(self, first: nn.Module) -> None:
+        super().__init__()
+        self.first = first
+        self.fc = nn.Linear(3, 4)
+        with torch.no_grad():
+            self.fc.weight.copy_(20 * torch.eye(4, 3))
+            self.fc.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 8.0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x.mean((2, 3)) + 0 * self.first(x.flatten(2)).mean())
+
+
+def test_no_conv_layer(tiny_set: ImageSet) -> None:
+    report = hfscan.audit(wrap(Colors(nn.Identity())), tiny_set)
+    assert (report.verdict, report.reason) == (Verdict.INCONCLUSIVE, "it has no conv layer")
+    assert report.clean_accuracy == 1.0
+
+
+def test_all_layers_skipped(tiny_set: ImageSet) -> None:
+    report = hfscan.audit(wrap(Colors(nn.Conv1d(3, 3, 1))), tiny_set)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert report.reason == "none of its conv layers can be tested"
+    assert [layer.skipped for layer in report.layers] == ["Conv1d is not supported"]
+
+
+def test_too_few_images(tiny_model: HubModel, tiny_set: ImageSet) -> None:
+    report = hfscan.audit(tiny_model, tiny_set.subset(torch.arange(3)))
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert report.reason == "3 clean images are too few for 4 classes"
+    assert report.layers == report.tests == ()
+
+
+def test_accuracy_near_chance(tiny_model: HubModel, tiny_set: ImageSet) -> None:
+    wrong = replace(tiny_set, labels=(tiny_set.labels + 1) % 4)
+    report = hfscan.audit(tiny_model, wrong)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert "clean accuracy is 0.000, too near to chance (0.250)" in report.reason
+
+
+def test_too_few_classes_for_a_test() -> None:
+    generator = torch.Generator().manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten(), nn.Linear(4, 2)).eval()
+    pixels = torch.randint(0, 256, (40, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    model = wrap(net, classes=2)
+    labels = model.net(pixels / 255).argmax(1)
+    report = hfscan.audit(model, ImageSet("noise", pixels, labels), settings=SETTINGS)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert "2 classes are too few" in report.reason
+    assert [layer.skipped for layer in report.layers] == [""]
+
+
+# --- images that do not fit
+
+
+def test_labels_out_of_range(tiny_model: HubModel, tiny_set: ImageSet) -> None:
+    with pytest.raises(DataError, match="label 4 of tiny is out of range: the model has 4 classes"):
+        hfscan.audit(tiny_model, replace(tiny_set, labels=tiny_set.labels + 1))
+
+
+def test_one_class(tiny_model: HubModel, tiny_set: ImageSet) -> None:
+    with pytest.raises(DataError, match=r"the same label \(2\)"):
+        hfscan.audit(tiny_model, tiny_set.subset(tiny_set.labels == 2))
+
+
+def test_no_images(tiny_model: HubModel, tiny_set: ImageSet) -> None:
+    with pytest.raises(DataError, match="tiny has no images"):
+        hfscan.audit(tiny_model, tiny_set.subset(torch.arange(0)))
+
+
+def test_names_in_another_order(tiny_model: HubModel, tiny_set: ImageSet) -> None:
+    swapped = replace(tiny_set, classes=("green", "red", "blue", "gray"))
+    with pytest.raises(DataError, match="class 'green' is label 0 in tiny, but 1 in the model"):
+        hfscan.audit(tiny_model, swapped)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (("red", "green", "blue", "gray"), ()),
+        ((), ("red", "green", "blue", "gray")),
+        (("Red", "GREEN", "bl_ue", " gray"), ("red", "green", "blue", "gray")),
+        (("crane", "green", "crane", "gray"), ("crane", "green", "crane", "gray")),
+        (("rot", "blau", "grau", "x"), ("red", "green", "blue", "gray")),
+    ],
+)
+def test_names_that_fit(
+    tiny_net: nn.Module, tiny_set: ImageSet, theirs: tuple[str, ...], ours: tuple[str, ...]
+) -> None:
+    model = wrap(tiny_net, label_names=theirs)
+    assert len(fitted(model, replace(tiny_set, classes=ours))) == 40
+
+
+def test_images_are_resized(tiny_model: HubModel, tiny_set: ImageSet) -> None:
+    large = tiny_set.resized((13, 11))
+    assert fitted(tiny_model, large).size == (8, 8)
+    assert hfscan.audit(tiny_model, large, settings=SETTINGS).clean_accuracy == 1.0
+
+
+# --- repair
+
+
+def test_repair_removes_the_flow(
+    planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
+) -> None:
+    repaired, result = hfscan.repair(planted_model, planted_report, tiny_set, settings=TUNING)
+    assert CHANNEL in result.erased["conv1"]
+    assert "class blue" in result.method
+    assert result.before.accuracy == 1.0
+    assert result.before.images == result.after.images == 20
+    assert result.accuracy_drop == result.before.accuracy - result.after.accuracy <= 0.05
+    before, after = (
+        tests[0].class_statistics for tests in (result.tests_before, result.tests_after)
+    )
+    assert after[TARGET] < 0.6 * before[TARGET]
+    assert repaired.weights_sha256 == result.weights_sha256 != planted_model.weights_sha256
+    assert repaired.label_names == planted_model.label_names
+    assert not repaired.net.training
+    again = hfscan.audit(repaired, tiny_set, settings=SETTINGS)
+    assert (flow(again.layers[0], again.clean_predictions, TARGET) < 0.2).all()
+
+
+def test_erasing_alone(
+    planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
+) -> None:
+    settings = replace(TUNING, epochs=0)
+    repaired, result = hfscan.repair(planted_model, planted_report, tiny_set, settings=settings)
+    assert result.erased_only == result.after
+    for layer, channels in result.erased.items():
+        maps = feature_map(repaired.net, layer, tiny_set.images[:4] / 255)
+        assert not maps[:, channels].any()
+
+
+def test_same_seed_same_repair(
+    planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
+) -> None:
+    digests = [
+        hfscan.repair(planted_model, planted_report, tiny_set, settings=replace(TUNING, seed=seed))
+        for seed in (0, 0, 1)
+    ]
+    states = [model.net.state_dict() for model, _ in digests]
+    equal = [all(torch.equal(states[0][key], state[key]) for key in state) for state in states]
+    assert equal == [True, True, False]
+
+
+def test_the_repair_report_is_json(
+    planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
+) -> None:
+    _, result = hfscan.repair(planted_model, planted_report, tiny_set, settings=TUNING)
+    data = json.loads(json.dumps(result.to_dict()))
+    assert data["erased"] == result.erased
+    assert data["after"]["accuracy"] == result.after.accuracy
+    assert AuditReport.from_dict(data["audit"]).to_dict() == planted_report.to_dict()
+
+
+def test_without_a_class_the_flagged_channels_go(
+    planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
+) -> None:
+    unsure = replace(planted_report, target=None, verdict=Verdict.NO_BACKDOOR_FOUND)
+    _, result = hfscan.repair(planted_model, unsure, tiny_set, settings=TUNING)
+    assert result.erased == planted_report.flagged
+
+
+def test_a_changed_model_is_refused(
+    planted_model: HubModel, tiny_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
+) -> None:
+    with pytest.raises(AuditError, match="the model has changed since the audit"):
+        hfscan.repair(tiny_model, planted_report, tiny_set)
+
+
+def test_nothing_to_erase(
+    planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
+) -> None:
+    empty = replace(planted_report, target=None, layers=())
+    with pytest.raises(AuditError, match="points at no channel"):
+        hfscan.repair(planted_model, empty, tiny_set)
+
+
+def test_too_few_images_to_split(
+    planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
+) -> None:
+    few = tiny_set.subset(torch.arange(2))
+    with pytest.raises(DataError, match="2 images cannot be split"):
+        hfscan.repair(planted_model, planted_report, few, settings=RepairSettings(clean_rate=0.9))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"erase_rate": 0.0}, {"epochs": -1}, {"lr": 0.0}, {"batch_size": 1}, {"clean_rate": 1.0}],
+    ids=str,
+)
+def test_repair_settings_out_of_range(
+    planted_model: HubModel,
+    planted_report: AuditReport,
+    tiny_set: ImageSet,
+    setting: dict[str, Any],
+) -> None:
+    with pytest.raises(UsageError, match=str(next(iter(setting.values())))):
+        hfscan.repair(planted_model, planted_report, tiny_set, settings=RepairSettings(**setting))
+
+
+# --- what networks return
+
+
+class Returning(nn.Module):
+    def __init__(self, net: nn.Module, output: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.inside, self.output = net, output
+
+    def forward(self, x: Tensor) -> Any:
+        return self.output(self.inside(x))
+
+
+OUTPUTS: dict[str, Callable[[Tensor], Any]] = {
+    "tuple": lambda y: (y, y.mean()),
+    "dict": lambda y: {"aux": -y, "logits": y},
+    "softmax": lambda y: (y / 4).softmax(1),  # keeps probabilities far above 0
+    "log-softmax": lambda y: y.log_softmax(1),
+}
+
+
+@pytest.mark.parametrize("output", OUTPUTS.values(), ids=OUTPUTS)
+def test_outputs(
+    planted_net: nn.Module, tiny_set: ImageSet, output: Callable[[Tensor], Any]
+) -> None:
+    model = wrap(Returning(planted_net, output))
+    report = hfscan.audit(model, tiny_set, settings=SETTINGS)
+    assert report.target == TARGET
+    assert CHANNEL in report.flagged["inside.conv1"]
+    repaired, result = hfscan.repair(model, report, tiny_set, settings=TUNING)
+    assert CHANNEL in result.erased["inside.conv1"]
+    assert result.after.accuracy > 0.9
+    assert type(repaired.net(tiny_set.images / 255)) is Tensor
