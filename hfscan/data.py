@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -356,7 +357,9 @@ def _fit(
 ) -> Image.Image:
     """Resize the shorter side and cut out the center, as timm's evaluation transform does."""
     height, width = size
-    scale = max(height / image.height, width / image.width) / crop_pct
+    scale = max(
+        math.floor(height / crop_pct) / image.height, math.floor(width / crop_pct) / image.width
+    )
     resized = image.resize(
         (max(width, round(image.width * scale)), max(height, round(image.height * scale))), resample
     )

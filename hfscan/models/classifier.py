@@ -51,7 +51,7 @@ class Classifier(nn.Module):
             weights = images.new_tensor(LUMA).view(1, 3, 1, 1)
             images = (images * weights).sum(1, keepdim=True)
         out = first_tensor(self.net((images - self.mean) / self.std))
-        return out if self.output == "logits" else out.clamp_min(1e-30).log()
+        return out if self.output == "logits" else out.clamp_min(torch.finfo(out.dtype).tiny).log()
 
 
 def first_tensor(output: Any) -> Tensor:
