@@ -517,9 +517,9 @@ class RepairSettings:
         seed: Of the split, the order of images and the augmentation.
     """
 
-    erase_rate: float = 0.05
+    erase_rate: float = 0.03
     epochs: int = 10
-    lr: float = 0.01
+    lr: float = 0.005
     batch_size: int = 128
     momentum: float = 0.9
     weight_decay: float = 5e-4

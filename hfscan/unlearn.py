@@ -35,8 +35,8 @@ class Unlearning:
 
     images: ImageSet
     target: int
-    norm: float = 1.0
-    share: float = 0.5
+    norm: float = 2.0
+    share: float = 0.25
     steps: int = 40
     batch_size: int = 64
     seed: int = 0

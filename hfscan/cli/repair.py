@@ -57,11 +57,11 @@ def repair(
             help="Share of each layer's channels to erase, if a class is suspected.",
             rich_help_panel=_TUNING,
         ),
-    ] = 0.05,
+    ] = 0.03,
     epochs: Annotated[
         int, typer.Option(min=0, help="Of fine-tuning.", rich_help_panel=_TUNING)
     ] = 10,
-    lr: Annotated[float, typer.Option(help="Learning rate.", rich_help_panel=_TUNING)] = 0.01,
+    lr: Annotated[float, typer.Option(help="Learning rate.", rich_help_panel=_TUNING)] = 0.005,
     batch_size: Annotated[
         int, typer.Option(min=2, help="Images per step.", rich_help_panel=_TUNING)
     ] = 128,
