@@ -39,7 +39,7 @@ def main(clean_data: str) -> None:
         MyNet(), input_size=(3, 32, 32), num_classes=10, label_names=clean.classes, name="my-net"
     )
     train, test = clean.split_at(0.8, seed=0)
-    fit(model.net, train, FitConfig(epochs=15, lr=0.05, batch_size=32))
+    fit(model.net, train, FitConfig(epochs=30, lr=0.1, batch_size=32, weight_decay=0, padding=0))
 
     report = hfscan.audit(model, test, settings=hfscan.AuditSettings(images=32))
     print(f"clean accuracy {report.clean_accuracy:.2f}")

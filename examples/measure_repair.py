@@ -1,8 +1,8 @@
 """Measure a repair of the example model with the backdoor's true trigger, which no audit knows.
 
-    hfscan audit ./examples/badnets-cifar10 --clean-data ./examples/cifar10-clean -o json=report.json
-    python examples/measure_repair.py report.json
-    python examples/measure_repair.py report.json --erase-rate 0.1 --lr 0.01 --unlearn-norm 0
+hfscan audit ./examples/badnets-cifar10 --clean-data ./examples/cifar10-clean -o json=report.json
+python examples/measure_repair.py report.json
+python examples/measure_repair.py report.json --erase-rate 0.1 --lr 0.01 --unlearn-norm 0
 """
 
 from __future__ import annotations

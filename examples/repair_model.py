@@ -24,7 +24,7 @@ def main(ref: str, clean_data: str, out: str) -> None:
     erased = sum(len(channels) for channels in result.erased.values())
     print(f"erased {erased} channels; {result.method}")
     print(f"accuracy {result.before.accuracy:.3f} -> {result.after.accuracy:.3f}")
-    print(f"p-value {result.tests_before[0].p_value:.2g} -> {result.tests_after[0].p_value:.2g}")
+    print(f"verdict {report.verdict.value} -> {result.verdict_after.value}")
 
     hfscan.save(repaired, Path(out), result)
     print(f'load it with timm.create_model("local-dir:{out}", pretrained=True)')
