@@ -517,13 +517,13 @@ class RepairSettings:
         seed: Of the split, the order of images and the augmentation.
     """
 
-    erase_rate: float = 0.03
+    erase_rate: float = 0.02
     epochs: int = 10
     lr: float = 0.005
     batch_size: int = 128
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    unlearn_norm: float = 2.0
+    unlearn_norm: float = 1.5
     clean_rate: float = 0.8
     max_accuracy_drop: float = 0.03
     seed: int = 0

@@ -35,7 +35,7 @@ class Unlearning:
 
     images: ImageSet
     target: int
-    norm: float = 2.0
+    norm: float = 1.5
     share: float = 0.25
     steps: int = 40
     batch_size: int = 64

@@ -57,7 +57,7 @@ def repair(
             help="Share of each layer's channels to erase, if a class is suspected.",
             rich_help_panel=_TUNING,
         ),
-    ] = 0.03,
+    ] = 0.02,
     epochs: Annotated[
         int, typer.Option(min=0, help="Of fine-tuning.", rich_help_panel=_TUNING)
     ] = 10,
@@ -75,7 +75,7 @@ def repair(
             help="L2 norm of the inverted trigger to unlearn, if a class is suspected; 0 is off.",
             rich_help_panel=_TUNING,
         ),
-    ] = 2.0,
+    ] = 1.5,
     clean_rate: Annotated[
         float,
         typer.Option(
