@@ -40,6 +40,7 @@ def main() -> None:
     print(f"{settings}\n{result.method}, {len(held_out)} held-out images")
     show("before", model, held_out)
     show("after", repaired, held_out)
+    print(f"verdict on the repaired network: {result.verdict_after.value}")
 
 
 def show(when: str, model: HubModel, images: ImageSet) -> None:

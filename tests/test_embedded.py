@@ -11,7 +11,15 @@ import hfscan
 from hfscan import metrics
 from hfscan.bench.attacks import BadNets
 from hfscan.bench.poison import attacked
-from hfscan.types import AuditReport, AuditSettings, HubModel, ImageSet, RepairReport, Verdict
+from hfscan.types import (
+    AuditReport,
+    AuditSettings,
+    HubModel,
+    ImageSet,
+    RepairReport,
+    TestResult,
+    Verdict,
+)
 
 TARGET = 0
 
@@ -74,7 +82,13 @@ def test_repair_removes_the_backdoor(
     assert metrics.ra(model.net, triggered) > 0.7
 
 
+def statistic(tests: tuple[TestResult, ...]) -> float:
+    assert tests[0].statistic is not None
+    return tests[0].statistic
+
+
 def test_repair_costs_little_and_says_so(repaired: tuple[HubModel, RepairReport]) -> None:
     _, result = repaired
     assert result.accuracy_drop <= result.settings.max_accuracy_drop == 0.03
-    assert result.verdict_after is Verdict.NO_BACKDOOR_FOUND
+    assert result.verdict_after is not Verdict.BACKDOORED
+    assert statistic(result.tests_after) < statistic(result.tests_before) / 2

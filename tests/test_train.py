@@ -36,7 +36,9 @@ def equal(one: list[Tensor], other: list[Tensor]) -> bool:
 @pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
 def test_learns(tiny_set: ImageSet, schedule: Any) -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))  # without a norm, batches cannot be unlucky
+    net = nn.Sequential(
+        nn.Flatten(), nn.Linear(192, 4)
+    )  # without a norm, batches cannot be unlucky
     assert accuracy(net, tiny_set) < 0.6
     config = FitConfig(epochs=30, lr=0.05, batch_size=16, padding=1, schedule=schedule)
     losses = fit(net, tiny_set, config)
