@@ -1,0 +1,44 @@
+"""The plain data that passes between the stages: frozen dataclasses without I/O.
+
+Letters used in shapes: N images, B batch, C channels, S steps, K classes, H and W height and width.
+"""
+
+from __future__ import annotations
+
+from hfscan.types.audit import AuditReport, AuditSettings, LayerAudit, TestResult
+from hfscan.types.basic import (
+    SCHEMA,
+    BoolArray,
+    Channels,
+    FloatArray,
+    IntArray,
+    Progress,
+    Verdict,
+    silent,
+)
+from hfscan.types.images import DataFacts, ImageSet, stratified_order
+from hfscan.types.model import HubModel, ModelFacts
+from hfscan.types.repair import Metrics, RepairReport, RepairSettings
+
+__all__ = [
+    "SCHEMA",
+    "AuditReport",
+    "AuditSettings",
+    "BoolArray",
+    "Channels",
+    "DataFacts",
+    "FloatArray",
+    "HubModel",
+    "ImageSet",
+    "IntArray",
+    "LayerAudit",
+    "Metrics",
+    "ModelFacts",
+    "Progress",
+    "RepairReport",
+    "RepairSettings",
+    "TestResult",
+    "Verdict",
+    "silent",
+    "stratified_order",
+]

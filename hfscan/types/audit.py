@@ -1,0 +1,238 @@
+"""What decides an audit, what it saw, and what it concludes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hfscan.errors import AuditError
+from hfscan.types.basic import SCHEMA, BoolArray, Channels, FloatArray, IntArray, Verdict
+from hfscan.types.images import DataFacts
+from hfscan.types.model import ModelFacts
+from hfscan.types.read import index_in, typed
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """Everything that decides an audit's result, apart from model and images.
+
+    Args:
+        images: N, images per channel.
+        steps: S, steps of feature reverse generation.
+        step_size: alpha, in pixel units of [0, 1].
+        eps: Largest change of a pixel.
+        detector: Name of the channel-level outlier detector.
+        tau: Share of a layer's channels that the detector flags, in (0, 0.5).
+        seed: Of noise, image choice and detectors.
+    """
+
+    images: int = 32
+    steps: int = 2
+    step_size: float = 0.02
+    eps: float = 0.06
+    detector: str = "elliptic"
+    tau: float = 0.1
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class LayerAudit:
+    """What FMT saw of one layer.
+
+    Args:
+        layer: Name of the module in the network.
+        channels: C.
+        accuracy: float32 ``(C, S)`` in [0, 1].
+        predictions: int64 counts ``(C, S, K)``; each row sums to N.
+        flagged: bool ``(C,)``.
+        skipped: Why the layer was not tested; empty when it was, and then the arrays are there.
+    """
+
+    layer: str
+    channels: int
+    accuracy: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    predictions: IntArray = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64))
+    flagged: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
+    skipped: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.skipped:
+            assert self.accuracy.shape == self.predictions.shape[:2]
+            assert self.flagged.shape == self.accuracy.shape[:1] == (self.channels,)
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What one model-level test says.
+
+    Args:
+        name: Key of the test in its registry.
+        statistic: The test statistic; larger is more suspicious. None if the test could not be made.
+        p_value: Probability of such a statistic without a backdoor, in [0, 1]; None as above.
+        target: The class that stands out most; None as above.
+        class_statistics: One figure per class ``(K,)``.
+        unit: What ``class_statistics`` counts.
+        skipped: Why the test could not be made; empty when it was.
+        seconds: How long it took.
+    """
+
+    __test__ = False  # not a pytest class
+
+    name: str
+    statistic: float | None
+    p_value: float | None
+    target: int | None
+    class_statistics: tuple[float, ...]
+    unit: str
+    skipped: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class AuditReport:
+    """The result of an audit.
+
+    Args:
+        model: The audited model.
+        data: The clean images.
+        settings: What decided the result.
+        clean_accuracy: Share of the clean images classified as labelled, in [0, 1].
+        clean_predictions: Predicted classes of the N images of FMT, counts ``(K,)``.
+        layers: One entry per conv layer, in order of execution.
+        tests: One entry per model-level test.
+        verdict: The conclusion.
+        reason: One sentence that explains the verdict.
+        target: The suspected target class; None unless suspicious or backdoored.
+        notes: Warnings for the reader.
+        seconds: Stage -> duration.
+        versions: Package -> version.
+    """
+
+    model: ModelFacts
+    data: DataFacts
+    settings: AuditSettings
+    clean_accuracy: float
+    clean_predictions: tuple[int, ...]
+    layers: tuple[LayerAudit, ...]
+    tests: tuple[TestResult, ...]
+    verdict: Verdict
+    reason: str
+    target: int | None = None
+    notes: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def flagged(self) -> Channels:
+        """The channels that FMT's outlier detector flagged."""
+        found = {layer.layer: np.flatnonzero(layer.flagged).tolist() for layer in self.layers}
+        return {layer: channels for layer, channels in found.items() if channels}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready data; `from_dict` reads it back."""
+        target = self.target
+        return {
+            "schema": SCHEMA,
+            "verdict": self.verdict.value,
+            "target": None
+            if target is None
+            else {"index": target, "name": self.model.label(target)},
+            "reason": self.reason,
+            "model": asdict(self.model),
+            "data": asdict(self.data),
+            "settings": asdict(self.settings),
+            "clean_accuracy": self.clean_accuracy,
+            "clean_predictions": list(self.clean_predictions),
+            "tests": [asdict(test) for test in self.tests],
+            "layers": [_layer_to_dict(layer) for layer in self.layers],
+            "notes": list(self.notes),
+            "seconds": dict(self.seconds),
+            "versions": dict(self.versions),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> AuditReport:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            AuditError: The data is not a report of this schema.
+        """
+        schema = data.get("schema") if isinstance(data, Mapping) else None
+        if schema != SCHEMA:
+            raise AuditError(
+                f"not an hfscan audit report of schema {SCHEMA} (schema: {schema!r:.40})",
+                "run hfscan audit again",
+            )
+        try:
+            return cls._read(data)
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as e:
+            raise AuditError(
+                f"the audit report is damaged ({type(e).__name__}: {e})", "run hfscan audit again"
+            ) from e
+
+    @classmethod
+    def _read(cls, data: Mapping[str, Any]) -> AuditReport:
+        model = typed(ModelFacts, data["model"])
+        clean_predictions = typed(tuple[int, ...], data["clean_predictions"])
+        if len(clean_predictions) != model.num_classes:
+            raise ValueError(f"{len(clean_predictions)} figures for {model.num_classes} classes")
+        target = data["target"]
+        if target is not None:
+            target = index_in(target["index"], model.num_classes)
+        tests = typed(tuple[TestResult, ...], data["tests"])
+        for test in tests:
+            index_in(test.target or 0, model.num_classes)
+        return cls(
+            model=model,
+            data=typed(DataFacts, data["data"]),
+            settings=typed(AuditSettings, data["settings"]),
+            clean_accuracy=typed(float, data["clean_accuracy"]),
+            clean_predictions=clean_predictions,
+            layers=tuple(_layer_from_dict(layer, clean_predictions) for layer in data["layers"]),
+            tests=tests,
+            verdict=Verdict(data["verdict"]),
+            reason=typed(str, data["reason"]),
+            target=target,
+            notes=typed(tuple[str, ...], data["notes"]),
+            seconds=typed(dict[str, float], data["seconds"]),
+            versions=typed(dict[str, str], data["versions"]),
+        )
+
+
+def _layer_to_dict(layer: LayerAudit) -> dict[str, Any]:
+    head = {"layer": layer.layer, "channels": layer.channels, "skipped": layer.skipped}
+    if layer.skipped:
+        return head
+    return head | {
+        "accuracy": [[round(float(a), 6) for a in row] for row in layer.accuracy],
+        "predictions": [[_sparse(counts) for counts in row] for row in layer.predictions],
+        "flagged": np.flatnonzero(layer.flagged).tolist(),
+    }
+
+
+def _layer_from_dict(data: Mapping[str, Any], clean_predictions: tuple[int, ...]) -> LayerAudit:
+    name, channels = typed(str, data["layer"]), typed(int, data["channels"])
+    skipped = typed(str, data["skipped"])
+    if skipped:
+        return LayerAudit(name, channels, skipped=skipped)
+    accuracy = np.array(typed(tuple[tuple[float, ...], ...], data["accuracy"]), np.float32)
+    predictions = np.zeros((*accuracy.shape, len(clean_predictions)), np.int64)
+    counts = typed(tuple[tuple[dict[str, int], ...], ...], data["predictions"])
+    for row, steps in zip(predictions, counts, strict=True):
+        for cell, sparse in zip(row, steps, strict=True):
+            for label, count in sparse.items():
+                cell[index_in(int(label), len(cell))] = count
+    if len(accuracy) != channels or (predictions.sum(2) != sum(clean_predictions)).any():
+        raise ValueError(f"the figures of {name!r:.40} do not add up")
+    flagged = np.zeros(channels, np.bool_)
+    for channel in data["flagged"]:
+        flagged[index_in(channel, channels)] = True
+    return LayerAudit(name, channels, accuracy, predictions, flagged)
+
+
+def _sparse(counts: IntArray) -> dict[str, int]:
+    """Class -> count, without the zeros: a thousand classes are no reason for a huge file."""
+    return {str(label): int(counts[label]) for label in np.flatnonzero(counts)}

@@ -1,0 +1,121 @@
+"""What decides a repair, and what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hfscan.types.audit import AuditReport, TestResult
+from hfscan.types.basic import SCHEMA, Channels, Verdict
+from hfscan.types.images import DataFacts
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Fractions in [0, 1]; None where there is no trigger to measure with, as in every real audit.
+
+    Args:
+        accuracy: Share of clean images classified as labelled.
+        asr: Attack success rate.
+        ra: Robust accuracy: triggered images classified as their original label.
+        images: How many images ``accuracy`` was measured on.
+    """
+
+    accuracy: float
+    asr: float | None = None
+    ra: float | None = None
+    images: int = 0
+
+
+@dataclass(frozen=True)
+class RepairSettings:
+    """Everything that decides a repair's result, apart from model, report and images.
+
+    Args:
+        erase_rate: Share of each layer's channels to erase when a target class is suspected.
+        epochs: Of fine-tuning.
+        lr: Peak learning rate.
+        batch_size: Images per step of fine-tuning.
+        momentum: Of SGD.
+        weight_decay: Of SGD.
+        unlearn_norm: L2 norm of the perturbation toward the suspected class that is unlearned while
+            fine-tuning, for images in [0, 1]; 0 only fine-tunes.
+        clean_rate: Share of the clean images to tune on, in (0, 1); the rest measures.
+        max_accuracy_drop: A larger loss of accuracy is a failed repair.
+        seed: Of the split, the order of images and the augmentation.
+    """
+
+    erase_rate: float = 0.02
+    epochs: int = 10
+    lr: float = 0.005
+    batch_size: int = 128
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    unlearn_norm: float = 1.5
+    clean_rate: float = 0.8
+    max_accuracy_drop: float = 0.03
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class RepairReport:
+    """The result of a repair; the metrics are measured on the held-out clean images.
+
+    Args:
+        audit: The audit that the repair went on from.
+        data: The clean images, of which ``settings.clean_rate`` tuned the network.
+        settings: What decided the result.
+        erased: The channels that were erased.
+        method: How they were chosen, one sentence.
+        before: The network as it was.
+        erased_only: After erasing, before fine-tuning.
+        after: The repaired network.
+        tests_before: Model-level tests of the network as it was.
+        tests_after: Of the repaired network.
+        verdict_after: What the tests conclude about the repaired network.
+        unlearned: Share of images that the inverted trigger leads to the suspected class, before the
+            repair; None without a suspected class.
+        weights_sha256: Of the repaired tensors.
+        seconds: Stage -> duration.
+    """
+
+    audit: AuditReport
+    data: DataFacts
+    settings: RepairSettings
+    erased: Channels
+    method: str
+    before: Metrics
+    erased_only: Metrics
+    after: Metrics
+    tests_before: tuple[TestResult, ...]
+    tests_after: tuple[TestResult, ...]
+    verdict_after: Verdict
+    weights_sha256: str
+    unlearned: float | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def accuracy_drop(self) -> float:
+        """Accuracy before minus accuracy after; negative if the network got better."""
+        return self.before.accuracy - self.after.accuracy
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready data, the audit included."""
+        return {
+            "schema": SCHEMA,
+            "data": asdict(self.data),
+            "settings": asdict(self.settings),
+            "method": self.method,
+            "erased": {layer: list(channels) for layer, channels in self.erased.items()},
+            "before": asdict(self.before),
+            "erased_only": asdict(self.erased_only),
+            "after": asdict(self.after),
+            "tests_before": [asdict(test) for test in self.tests_before],
+            "tests_after": [asdict(test) for test in self.tests_after],
+            "verdict_after": self.verdict_after.value,
+            "unlearned": self.unlearned,
+            "weights_sha256": self.weights_sha256,
+            "seconds": dict(self.seconds),
+            "audit": self.audit.to_dict(),
+        }
