@@ -6,6 +6,7 @@ A channel is ``(name of the layer, index)``, never a position in some list of al
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,12 +41,14 @@ class ConvLayer:
         channels: C, its output channels.
         norms: Names of the norm layers that consume exactly its output.
         skipped: Why its channels cannot be tested or erased; empty if they can.
+        macs: Multiply-accumulate operations for one image.
     """
 
     name: str
     channels: int
     norms: tuple[str, ...] = ()
     skipped: str = ""
+    macs: int = 0
 
 
 @contextmanager
@@ -232,7 +235,8 @@ def _describe(
         reason = f"its output for one image has shape {tuple(shape)}, not (1, {channels}, h, w)"
     elif last:
         reason = "its channels are the classes themselves"
-    return ConvLayer(name, channels, tuple(norms), reason)
+    macs = conv.weight.numel() * math.prod(shape[2:]) if isinstance(conv, nn.Conv2d) else 0
+    return ConvLayer(name, channels, tuple(norms), reason, macs)
 
 
 @torch.no_grad()

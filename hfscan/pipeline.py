@@ -14,7 +14,16 @@ from torch import nn
 from hfscan.channels import erase, probing
 from hfscan.detectors import DETECTORS, Detector
 from hfscan.errors import AuditError, DataError, UsageError
-from hfscan.fmt import LayerProfile, profile, select_channels
+from hfscan.fmt import (
+    PRECISIONS,
+    LayerProfile,
+    Limits,
+    choose_precision,
+    default_memory,
+    measure_limits,
+    profile,
+    select_channels,
+)
 from hfscan.metrics import accuracy, predict
 from hfscan.model_tests import TESTS, ModelTest
 from hfscan.train import FitConfig, fit
@@ -49,7 +58,8 @@ def audit(
     settings: AuditSettings | None = None,
     detector: Detector | None = None,
     tests: Sequence[ModelTest] | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
+    memory: int | None = None,
     progress: Progress = silent,
 ) -> AuditReport:
     """Look for a backdoor in a model.
@@ -61,7 +71,8 @@ def audit(
         settings: What decides the result; the defaults if None.
         detector: A channel-level outlier detector of your own, instead of ``settings.detector``.
         tests: Model-level tests of your own, instead of all of `hfscan.model_tests.TESTS`.
-        batch_size: Images per pass; it does not change the result.
+        batch_size: Most images per pass; None for what the device likes and memory allows.
+        memory: Bytes to use beside the model; None for 1 GiB or a quarter of what is free.
         progress: Shaped like ``rich.progress.track``.
 
     Returns:
@@ -81,8 +92,9 @@ def audit(
     sample = clean.sample(settings.images, seed=settings.seed)
     seconds: dict[str, float] = {}
     with _timed(seconds, "accuracy"):
-        clean_accuracy = accuracy(model.net, clean, batch_size=batch_size)
-        predictions = predict(model.net, sample, batch_size=batch_size)
+        limits = _limits(model.net, sample, batch_size, memory)
+        clean_accuracy = accuracy(model.net, clean, batch_size=limits.batch)
+        predictions = predict(model.net, sample, batch_size=limits.batch)
     draft = AuditReport(
         model=_named(model.facts, clean.classes),
         data=clean.facts,
@@ -99,7 +111,12 @@ def audit(
     if draft.reason:
         return draft
     with _timed(seconds, "channels"):
-        profiles = profile(model.net, sample, settings, batch_size=batch_size, progress=progress)
+        choice = choose_precision(model.net, sample, settings)
+        settings = dataclasses.replace(settings, precision=choice.name)
+        draft = dataclasses.replace(draft, settings=settings, agreement=choice.agreement)
+        profiles = profile(
+            model.net, sample, settings, memory=memory, batch_size=batch_size, progress=progress
+        )
         layers = tuple(_judge(layer, detector) for layer in profiles)
     if all(layer.skipped for layer in layers):
         what = "none of its conv layers can be tested" if layers else "it has no conv layer"
@@ -108,6 +125,13 @@ def audit(
         results = run_tests(model.net, clean, tests, seed=settings.seed, progress=progress)
     conclusion = conclude(results)
     return _concluded(draft, conclusion, layers, results)
+
+
+def _limits(net: nn.Module, sample: ImageSet, batch_size: int | None, memory: int | None) -> Limits:
+    image = sample.images[:1].to(next(net.parameters()).device).float() / 255
+    bound = default_memory() if memory is None else memory
+    with probing(net):
+        return measure_limits(net, image, bound, batch_size, retained=False)
 
 
 def _named(facts: ModelFacts, classes: tuple[str, ...]) -> ModelFacts:
@@ -148,6 +172,8 @@ def check_settings(settings: AuditSettings) -> None:
         "steps": settings.steps >= 1,
         "step_size": 0 < settings.step_size <= 1,
         "eps": 0 < settings.eps <= 1,
+        "gradient": settings.gradient in ("start", "every"),
+        "precision": settings.precision == "auto" or settings.precision in PRECISIONS,
         "tau": 0 < settings.tau < 0.5,
     }
     _check(ranges, settings, "audit")

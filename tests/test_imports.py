@@ -30,7 +30,7 @@ FENCES = {
 RANKS = (
     {"errors"},
     {"types"},
-    {"models", "channels", "detectors", "verdict", "report"},
+    {"models", "channels", "detectors", "verdict", "report", "clock"},
     {"weights", "unlearn", "fmt", "model_tests", "metrics", "card"},
     {"train", "hub"},
     {"data", "pipeline"},

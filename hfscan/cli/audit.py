@@ -55,9 +55,16 @@ def audit(
         int, typer.Option(min=0, max=o.MAX_SEED, help="Of everything random.", rich_help_panel=_FMT)
     ] = 0,
     device: o.DeviceOption = "auto",
+    precision: o.Precision = "auto",
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Images per pass.", rich_help_panel=o._RUN)
-    ] = 256,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Most images per pass; default: what the device likes.",
+            rich_help_panel=o._RUN,
+        ),
+    ] = None,
+    memory: o.Memory = None,
     threads: o.Threads = None,
     cache_dir: o.CacheDir = None,
     fail_on: Annotated[
@@ -97,13 +104,23 @@ def audit(
     """
     from hfscan.cli.loading import load_clean, load_model, prepare
     from hfscan.cli.output import bars, parse_outputs
+    from hfscan.cli.quantities import parse_size
     from hfscan.cli.state import Inputs, absolute, remember
     from hfscan.pipeline import audit as run
     from hfscan.pipeline import check_settings
     from hfscan.report import FORMATS
     from hfscan.types import AuditSettings
 
-    settings = AuditSettings(images, steps, step_size, eps, detector, tau, seed)
+    settings = AuditSettings(
+        images=images,
+        steps=steps,
+        step_size=step_size,
+        eps=eps,
+        detector=detector,
+        tau=tau,
+        seed=seed,
+        precision=precision,
+    )
     check_settings(settings)
     files = parse_outputs(output or [], FORMATS)
     prepare(threads, quiet)
@@ -128,7 +145,14 @@ def audit(
         cache_dir=cache_dir,
     )
     with bars(quiet) as progress:
-        report = run(loaded, clean, settings=settings, batch_size=batch_size, progress=progress)
+        report = run(
+            loaded,
+            clean,
+            settings=settings,
+            batch_size=batch_size,
+            memory=None if memory is None else parse_size(memory),
+            progress=progress,
+        )
     pinned = f"{clean.name}@{clean.revision}" if clean.revision else absolute(clean_data)
     inputs = Inputs(
         model=absolute(model) if loaded.revision is None else loaded.ref,

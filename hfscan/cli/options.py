@@ -9,6 +9,7 @@ import typer
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Format = Literal["console", "json", "markdown"]
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 DetectorName = Literal["elliptic", "kmeans"]
 
 MAX_SEED = 2**32 - 1
@@ -68,6 +69,21 @@ CacheDir = Annotated[
 ]
 DeviceOption = Annotated[
     Device, typer.Option("--device", help="Where to compute.", rich_help_panel=_RUN)
+]
+Precision = Annotated[
+    PrecisionName,
+    typer.Option(
+        help="Of the channels' test; auto is half precision where it is fast and changes no answers.",
+        rich_help_panel=_RUN,
+    ),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="What to use beside the model, as 4GB or 512MB; default: 1GB, less on small machines.",
+        rich_help_panel=_RUN,
+    ),
 ]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads; default: all cores.", rich_help_panel=_RUN)

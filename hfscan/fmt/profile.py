@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hfscan.channels import ConvLayer, conv_layers, probing
-from hfscan.fmt.reverse import Start, reverse_features, start
+from hfscan.channels import ConvLayer
+from hfscan.fmt.engine import Engine, Responses, make_engine
 from hfscan.types import AuditSettings, FloatArray, ImageSet, IntArray, Progress, silent
+
+TICKS = 1000
+"""Steps of the progress bar: layers deep in the network cost more than the first ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,116 +33,95 @@ class LayerProfile:
     skipped: str = ""
 
 
-@dataclass(frozen=True)
-class _Chunk:
-    """Channels of one layer that are tested together."""
-
-    layer: ConvLayer
-    channels: list[int]
-
-    @property
-    def first(self) -> bool:
-        return self.channels[0] == 0
-
-    @property
-    def last(self) -> bool:
-        return self.channels[-1] == self.layer.channels - 1
-
-
 def profile(
     net: nn.Module,
     images: ImageSet,
     settings: AuditSettings,
     *,
-    batch_size: int = 256,
+    memory: int | None = None,
+    batch_size: int | None = None,
     progress: Progress = silent,
 ) -> Iterator[LayerProfile]:
-    """Test every conv channel of a network, layer by layer in order of execution.
+    """Test every conv channel of a network with every image, layer by layer in order of execution.
 
     The network is left exactly as it was found: weights, buffers, modes, hooks and the global random
-    state. A layer that fails is yielded with the reason.
+    state.
 
     Args:
         net: float32 ``(B, 3, H, W)`` in [0, 1] -> logits ``(B, K)``.
         images: The N clean images of the test.
-        settings: Steps, step size, eps and seed.
-        batch_size: Images per pass.
-        progress: Wraps the loop over chunks of channels.
+        settings: Steps, step size, eps, seed and precision.
+        memory: Bytes to use beside the model; None for 1 GiB or a quarter of what is free.
+        batch_size: Most images per pass; None for what the device likes and memory allows.
+        progress: Wraps the work, cut into a thousand parts of about the same length.
+
+    Yields:
+        A profile per layer; one that cannot be tested, or whose passes fail, has the reason.
+
+    Raises:
+        UsageError: The precision does not keep the network's answers.
     """
-    device = next(net.parameters()).device
-    pixels = images.images.to(device).float().div_(255)
-    pixels = pixels.contiguous(memory_format=torch.channels_last)
-    tester = _Tester(net, pixels, images.labels.to(device), settings)
-    with probing(net):
-        layers = conv_layers(net, pixels[:1])
-        for layer in layers:
-            if layer.skipped:
-                yield _failed(layer, layer.skipped)
-        chunks = _chunks(layers, max(1, batch_size // len(images)))
-        yield from _by_layer(tester, progress(chunks, "testing channels", len(chunks)))
+    engine = make_engine(net, images, settings, memory=memory, batch_size=batch_size)
+    total = sum(layer.channels * engine.cost(layer) for layer in engine.layers if not layer.skipped)
+    ticks = Ticks(progress, "testing channels", total * len(images))
+    for layer in engine.layers:
+        yield failed(layer, layer.skipped) if layer.skipped else _profile(engine, layer, ticks)
+    ticks.finish()
 
 
-def _chunks(layers: list[ConvLayer], size: int) -> list[_Chunk]:
-    return [
-        _Chunk(layer, list(range(first, min(first + size, layer.channels))))
-        for layer in layers
-        if not layer.skipped
-        for first in range(0, layer.channels, size)
-    ]
+def _profile(engine: Engine, layer: ConvLayer, ticks: Ticks) -> LayerProfile:
+    samples = range(len(engine.pixels))
+    responses = Responses.empty(layer.channels, len(samples), engine.settings.steps)
+    cost = engine.cost(layer)
+    left = layer.channels * len(samples)
+    try:
+        for done in engine.test(layer, responses, range(layer.channels), samples):
+            ticks.advance(done * cost)
+            left -= done
+    except PASS_ERRORS as error:
+        ticks.advance(left * cost)
+        return failed(layer, why(error))
+    correct = responses.predicted == engine.labels.cpu().numpy()[:, None]
+    accuracy = correct.mean(1, dtype=np.float32)
+    return LayerProfile(layer, accuracy, responses.counts(engine.classes))
 
 
-def _by_layer(tester: _Tester, chunks: Iterable[_Chunk]) -> Iterator[LayerProfile]:
-    """Gather the results of the chunks of each layer; a failure ends the work on its layer."""
-    counts: list[IntArray] = []
-    accuracy: list[FloatArray] = []
-    failure = ""
-    for chunk in chunks:
-        if chunk.first:
-            counts, accuracy, failure = [], [], ""
-        if not failure:
-            try:
-                results = tester.test(chunk)
-            except (RuntimeError, ValueError, NotImplementedError) as error:
-                failure = f"its passes fail ({(str(error).splitlines() or [''])[0]:.100})"
-            else:
-                counts.append(results[0])
-                accuracy.append(results[1])
-        if chunk.last and failure:
-            yield _failed(chunk.layer, failure)
-        elif chunk.last:
-            yield LayerProfile(chunk.layer, np.concatenate(accuracy), np.concatenate(counts))
+PASS_ERRORS = (RuntimeError, ValueError, NotImplementedError)
+"""What a pass through a strange layer may raise."""
 
 
-def _failed(layer: ConvLayer, reason: str) -> LayerProfile:
+def failed(layer: ConvLayer, reason: str) -> LayerProfile:
+    """A layer without a profile."""
     return LayerProfile(layer, np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.int64), reason)
 
 
-class _Tester:
-    """Tests chunks of channels; what a layer's chunks share is computed once."""
-
-    def __init__(
-        self, net: nn.Module, pixels: Tensor, labels: Tensor, settings: AuditSettings
-    ) -> None:
-        self.net, self.pixels, self.labels, self.settings = net, pixels, labels, settings
-        generator = torch.Generator().manual_seed(settings.seed)
-        noise = torch.rand(pixels.shape, generator=generator).to(pixels.device)
-        self.noise = (2 * noise - 1) * settings.step_size
-        self.begin: Start | None = None
-
-    def test(self, chunk: _Chunk) -> tuple[IntArray, FloatArray]:
-        """Counts ``(c, S, K)`` and accuracy ``(c, S)`` of a chunk of c channels."""
-        if self.begin is None or self.begin.layer != chunk.layer.name:
-            self.begin = None  # frees the graph of the layer before
-            self.begin = start(self.net, chunk.layer.name, self.pixels, self.noise)
-        counts, correct = [], []
-        for _, logits in reverse_features(self.net, self.begin, chunk.channels, self.settings):
-            predicted = logits.argmax(1).view(len(chunk.channels), -1)
-            counts.append(_histogram(predicted, logits.shape[1]))
-            correct.append((predicted == self.labels).float().mean(1))
-        return torch.stack(counts, 1).cpu().numpy(), torch.stack(correct, 1).cpu().numpy()
+def why(error: Exception) -> str:
+    """An error of a pass as a reason."""
+    return f"its passes fail ({(str(error).splitlines() or [''])[0]:.100})"
 
 
-def _histogram(predicted: Tensor, classes: int) -> Tensor:
-    """How often each class occurs in each row: int64 ``(c, N)`` -> ``(c, K)``."""
-    counts = torch.zeros(len(predicted), classes, dtype=torch.int64, device=predicted.device)
-    return counts.scatter_add_(1, predicted, torch.ones_like(predicted))
+class Ticks:
+    """A progress bar for work whose parts are not equally long.
+
+    Args:
+        progress: Shaped like ``rich.progress.track``.
+        description: What is being done.
+        total: All of the work, in any unit.
+    """
+
+    def __init__(self, progress: Progress, description: str, total: float) -> None:
+        self._bar = iter(progress(range(TICKS), description, TICKS))
+        self._total, self._done, self._shown = total, 0.0, 0
+        next(self._bar, None)  # shows the bar: an item is done when the next one is asked for
+
+    def advance(self, work: float) -> None:
+        """So much more of ``total`` is done."""
+        self._done += work
+        wanted = min(TICKS, int(TICKS * self._done / self._total)) if self._total else TICKS
+        for _ in range(self._shown, wanted):
+            next(self._bar, None)
+        self._shown = max(self._shown, wanted)
+
+    def finish(self) -> None:
+        """Everything is done."""
+        self.advance(self._total)

@@ -135,8 +135,15 @@ def settings_sentence(report: AuditReport, quote: Quote) -> str:
     return (
         f"Feature map testing with {plural(settings.images, 'image')} per channel, "
         f"{plural(settings.steps, 'step')} of {settings.step_size:g} within {settings.eps:g}, "
-        f"seed {settings.seed}; detector {quote(settings.detector)}."
+        f"seed {settings.seed}; detector {quote(settings.detector)}; {_precision(report)}."
     )
+
+
+def _precision(report: AuditReport) -> str:
+    name = report.settings.precision
+    if name in ("auto", "fp32"):
+        return "float32"
+    return f"{name}, which keeps {percent(report.agreement)} of a sample of float32's predictions"
 
 
 def layers_caption(report: AuditReport) -> str:

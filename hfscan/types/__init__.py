@@ -5,7 +5,7 @@ Letters used in shapes: N images, B batch, C channels, S steps, K classes, H and
 
 from __future__ import annotations
 
-from hfscan.types.audit import AuditReport, AuditSettings, LayerAudit, TestResult
+from hfscan.types.audit import AuditReport, AuditSettings, LayerAudit, Precision, TestResult
 from hfscan.types.basic import (
     SCHEMA,
     BoolArray,
@@ -34,6 +34,7 @@ __all__ = [
     "LayerAudit",
     "Metrics",
     "ModelFacts",
+    "Precision",
     "Progress",
     "RepairReport",
     "RepairSettings",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from hfscan.types.basic import SCHEMA, BoolArray, Channels, FloatArray, IntArray
 from hfscan.types.images import DataFacts
 from hfscan.types.model import ModelFacts
 from hfscan.types.read import index_in, typed
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -24,18 +26,26 @@ class AuditSettings:
         steps: S, steps of feature reverse generation.
         step_size: alpha, in pixel units of [0, 1].
         eps: Largest change of a pixel.
+        gradient: ``"start"``: the gradient at the start serves every step, as in the authors' release;
+            ``"every"``: each step has its own, as in Algorithm 1.
         detector: Name of the channel-level outlier detector.
         tau: Share of a layer's channels that the detector flags, in (0, 0.5).
         seed: Of noise, image choice and detectors.
+        precision: Of the channels' test: ``"fp32"``, ``"bf16"``, ``"fp16"``, or ``"auto"``; a report
+            names the one that was used.
+        min_agreement: Share of images that must keep their class in half precision, in [0, 1].
     """
 
     images: int = 32
     steps: int = 2
     step_size: float = 0.02
     eps: float = 0.06
+    gradient: Literal["start", "every"] = "start"
     detector: str = "elliptic"
     tau: float = 0.1
     seed: int = 0
+    precision: Precision = "auto"
+    min_agreement: float = 0.97
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +116,8 @@ class AuditReport:
         verdict: The conclusion.
         reason: One sentence that explains the verdict.
         target: The suspected target class; None unless suspicious or backdoored.
+        agreement: Share of sample images that get the same class in the precision of the channels' test
+            as in float32, in [0, 1].
         notes: Warnings for the reader.
         seconds: Stage -> duration.
         versions: Package -> version.
@@ -121,6 +133,7 @@ class AuditReport:
     verdict: Verdict
     reason: str
     target: int | None = None
+    agreement: float = 1.0
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -148,6 +161,7 @@ class AuditReport:
             "clean_predictions": list(self.clean_predictions),
             "tests": [asdict(test) for test in self.tests],
             "layers": [_layer_to_dict(layer) for layer in self.layers],
+            "agreement": self.agreement,
             "notes": list(self.notes),
             "seconds": dict(self.seconds),
             "versions": dict(self.versions),
@@ -196,6 +210,7 @@ class AuditReport:
             verdict=Verdict(data["verdict"]),
             reason=typed(str, data["reason"]),
             target=target,
+            agreement=typed(float, data["agreement"]),
             notes=typed(tuple[str, ...], data["notes"]),
             seconds=typed(dict[str, float], data["seconds"]),
             versions=typed(dict[str, str], data["versions"]),

@@ -119,7 +119,7 @@ OPTIONS = [
     ),
     Case("no report", repair("--report", "nowhere"), "'--report'", "repair --help", code=4),
     Case("report of another kind", file_as_report("[]"), "not an hfscan audit report", "again"),
-    Case("damaged report", file_as_report('{"schema": 1}'), "report is damaged", "again"),
+    Case("damaged report", file_as_report('{"schema": 2}'), "report is damaged", "again"),
     Case("malformed report", file_as_report("{"), "report.json is not a JSON report"),
     Case("repair without images", lambda p: ["repair", "./x"], "MODEL needs --clean-data", code=4),
     Case("rate out of range", repair("--clean-rate", "1"), "--clean-rate cannot be 1.0", code=4),

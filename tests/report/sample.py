@@ -56,7 +56,7 @@ def audit_report(
     return AuditReport(
         model=_model(names),
         data=_data(names),
-        settings=AuditSettings(images=IMAGES),
+        settings=AuditSettings(images=IMAGES, precision="fp32"),
         clean_accuracy=0.9316,
         clean_predictions=(7, 6, 6, 7, 6, 6, 7, 6, 6, 7),
         layers=(
