@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from hfscan.channels import erase, probing
+from hfscan.clock import Clock, TimeUpError
 from hfscan.detectors import DETECTORS, Detector
 from hfscan.errors import AuditError, DataError, UsageError
 from hfscan.fmt import (
@@ -31,6 +32,7 @@ from hfscan.types import (
     AuditReport,
     AuditSettings,
     BoolArray,
+    Coverage,
     FloatArray,
     HubModel,
     ImageSet,
@@ -45,7 +47,7 @@ from hfscan.types import (
     silent,
 )
 from hfscan.unlearn import Unlearning
-from hfscan.verdict import Conclusion, conclude, obstacle
+from hfscan.verdict import conclude, obstacle
 from hfscan.weights import weights_sha256
 
 PACKAGES = ("hfscan", "torch", "timm", "huggingface-hub", "datasets", "scikit-learn")
@@ -58,6 +60,7 @@ def audit(
     settings: AuditSettings | None = None,
     detector: Detector | None = None,
     tests: Sequence[ModelTest] | None = None,
+    budget: float | None = None,
     batch_size: int | None = None,
     memory: int | None = None,
     progress: Progress = silent,
@@ -71,6 +74,8 @@ def audit(
         settings: What decides the result; the defaults if None.
         detector: A channel-level outlier detector of your own, instead of ``settings.detector``.
         tests: Model-level tests of your own, instead of all of `hfscan.model_tests.TESTS`.
+        budget: Seconds that the audit may take; None for as long as it takes. What does not fit is left out,
+            and the report says so.
         batch_size: Most images per pass; None for what the device likes and memory allows.
         memory: Bytes to use beside the model; None for 1 GiB or a quarter of what is free.
         progress: Shaped like ``rich.progress.track``.
@@ -88,6 +93,7 @@ def audit(
         detector = _detector(settings)
     else:
         settings = dataclasses.replace(settings, detector=type(detector).__name__)
+    clock = Clock(budget)
     clean = fitted(model, clean)
     sample = clean.sample(settings.images, seed=settings.seed)
     seconds: dict[str, float] = {}
@@ -110,25 +116,80 @@ def audit(
     )
     if draft.reason:
         return draft
+    with _timed(seconds, "tests"):
+        results = run_tests(
+            model.net,
+            clean,
+            tests,
+            seed=settings.seed,
+            progress=clock.share(TESTS_SHARE).limiting(progress),
+        )
+    conclusion = conclude(results)
     with _timed(seconds, "channels"):
         choice = choose_precision(model.net, sample, settings)
         settings = dataclasses.replace(settings, precision=choice.name)
-        draft = dataclasses.replace(draft, settings=settings, agreement=choice.agreement)
-        profiles = profile(
-            model.net, sample, settings, memory=memory, batch_size=batch_size, progress=progress
+        profiles = list(
+            profile(
+                model.net,
+                sample,
+                settings,
+                target=conclusion.target,
+                clock=clock,
+                memory=memory,
+                batch_size=batch_size,
+                progress=progress,
+            )
         )
         layers = tuple(_judge(layer, detector) for layer in profiles)
+    draft = dataclasses.replace(
+        draft,
+        settings=settings,
+        agreement=choice.agreement,
+        coverage=_coverage(profiles, layers),
+        layers=layers,
+        tests=results,
+    )
     if all(layer.skipped for layer in layers):
         what = "none of its conv layers can be tested" if layers else "it has no conv layer"
-        return dataclasses.replace(draft, layers=layers, reason=what)
-    with _timed(seconds, "tests"):
-        results = run_tests(model.net, clean, tests, seed=settings.seed, progress=progress)
-    conclusion = conclude(results)
-    return _concluded(draft, conclusion, layers, results)
+        return dataclasses.replace(draft, reason=what)
+    return dataclasses.replace(
+        draft,
+        verdict=conclusion.verdict,
+        reason=conclusion.reason,
+        target=conclusion.target,
+    )
 
 
-def _limits(net: nn.Module, sample: ImageSet, batch_size: int | None, memory: int | None) -> Limits:
-    image = sample.images[:1].to(next(net.parameters()).device).float() / 255
+TESTS_SHARE = 0.5
+"""Of a time budget: what the model-level tests may take of it. They make the verdict."""
+
+
+def _coverage(profiles: Sequence[LayerProfile], layers: Sequence[LayerAudit]) -> Coverage:
+    """How thoroughly the channels were tested, all layers together."""
+    pairs = [
+        (seen, judged) for seen, judged in zip(profiles, layers, strict=True) if not seen.skipped
+    ]
+    if not pairs:
+        return Coverage()
+    tested = np.concatenate([seen.tested for seen, _ in pairs])
+    control = np.concatenate([seen.control for seen, _ in pairs])
+    found = np.concatenate([seen.found for seen, _ in pairs])
+    flagged = np.concatenate([judged.flagged for _, judged in pairs])
+    verified = np.concatenate([seen.verified for seen, _ in pairs])
+    return Coverage(
+        channels=len(tested),
+        verified=int(verified.sum()),
+        screened=int(((tested > 0) & ~verified).sum()),
+        control=int(control.sum()),
+        control_flagged=int((control & flagged).sum()),
+        control_found=int((control & flagged & found).sum()),
+    )
+
+
+def _limits(
+    net: nn.Module, images: ImageSet, batch_size: int | None = None, memory: int | None = None
+) -> Limits:
+    image = images.images[:1].to(next(net.parameters()).device).float() / 255
     bound = default_memory() if memory is None else memory
     with probing(net):
         return measure_limits(net, image, bound, batch_size, retained=False)
@@ -139,22 +200,6 @@ def _named(facts: ModelFacts, classes: tuple[str, ...]) -> ModelFacts:
     if facts.label_names or len(classes) != facts.num_classes:
         return facts
     return dataclasses.replace(facts, label_names=classes)
-
-
-def _concluded(
-    draft: AuditReport,
-    conclusion: Conclusion,
-    layers: tuple[LayerAudit, ...],
-    tests: tuple[TestResult, ...],
-) -> AuditReport:
-    return dataclasses.replace(
-        draft,
-        layers=layers,
-        tests=tests,
-        verdict=conclusion.verdict,
-        reason=conclusion.reason,
-        target=conclusion.target,
-    )
 
 
 def _detector(settings: AuditSettings) -> Detector:
@@ -172,6 +217,8 @@ def check_settings(settings: AuditSettings) -> None:
         "steps": settings.steps >= 1,
         "step_size": 0 < settings.step_size <= 1,
         "eps": 0 < settings.eps <= 1,
+        "mode": settings.mode in ("exact", "fast"),
+        "effort": 0 < settings.effort <= 1,
         "gradient": settings.gradient in ("start", "every"),
         "precision": settings.precision == "auto" or settings.precision in PRECISIONS,
         "tau": 0 < settings.tau < 0.5,
@@ -249,9 +296,8 @@ def _judge(layer: LayerProfile, detector: Detector) -> LayerAudit:
     name, channels = layer.layer.name, layer.layer.channels
     if layer.skipped:
         return LayerAudit(name, channels, skipped=layer.skipped)
-    return LayerAudit(
-        name, channels, layer.accuracy, layer.predictions, low_outliers(detector, layer.accuracy)
-    )
+    flagged = low_outliers(detector, layer.accuracy) & layer.verified
+    return LayerAudit(name, channels, layer.accuracy, layer.predictions, flagged, layer.tested)
 
 
 def low_outliers(detector: Detector, accuracy_profile: FloatArray) -> BoolArray:
@@ -287,9 +333,24 @@ def run_tests(
 ) -> tuple[TestResult, ...]:
     """Run model-level tests, all of the registry if ``tests`` is None."""
     if tests is None:
-        tests = [make() for make in TESTS.values()]
+        batch_size = min(MAX_BATCH, _limits(net, clean).graph)
+        tests = [make(batch_size) for make in TESTS.values()]
     with probing(net):
-        return tuple(test.run(net, clean, seed=seed, progress=progress) for test in tests)
+        return tuple(_run_test(test, net, clean, seed, progress) for test in tests)
+
+
+MAX_BATCH = 256
+"""Images per pass of a model-level test, where memory allows it."""
+
+
+def _run_test(
+    test: ModelTest, net: nn.Module, clean: ImageSet, seed: int, progress: Progress
+) -> TestResult:
+    try:
+        return test.run(net, clean, seed=seed, progress=progress)
+    except TimeUpError:
+        reason = "the time budget ended before it was done"
+        return TestResult(test.name, None, None, None, (), "", reason)
 
 
 def repair(

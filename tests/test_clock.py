@@ -18,12 +18,12 @@ def test_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hfscan.clock.time.perf_counter", lambda: now[0])
     clock = Clock(10)
     half = clock.share(0.5)
-    done = []
+    work = iter(half.limiting(silent)(range(10), "work", 10))
+    for item in range(3):
+        assert next(work) == item
+        now[0] += 2
     with pytest.raises(TimeUpError):
-        for item in half.limiting(silent)(range(10), "work", 10):
-            done.append(item)
-            now[0] += 2
-    assert done == [0, 1, 2]
+        next(work)
     assert clock.left() == 4
     assert half.left() == -1
     assert half.share(0.5).left() == 0

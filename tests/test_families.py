@@ -131,7 +131,7 @@ def clean(model: HubModel) -> ImageSet:
 @pytest.fixture(autouse=True)
 def quick_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the model-level tests find is of no interest here."""
-    quick = {"maximum-margin": lambda: MaximumMargin(starts=1, steps=2)}
+    quick = {"maximum-margin": lambda batch_size: MaximumMargin(starts=1, steps=2)}
     monkeypatch.setattr("hfscan.pipeline.TESTS", quick)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 ACCURACY_IMAGES = 1000
 """Clean accuracy is measured on at most so many images."""
 
+ModeName = Literal["exact", "fast"]
 FailOn = Literal["suspicious", "backdoored", "never"]
 
 _FMT = "Feature map testing"
@@ -54,6 +56,30 @@ def audit(
     seed: Annotated[
         int, typer.Option(min=0, max=o.MAX_SEED, help="Of everything random.", rich_help_panel=_FMT)
     ] = 0,
+    mode: Annotated[
+        ModeName | None,
+        typer.Option(
+            help="Every channel with every image (exact), or screened first (fast); "
+            "default: fast if there is a --budget.",
+            show_default=False,
+            rich_help_panel=_FMT,
+        ),
+    ] = None,
+    effort: Annotated[
+        float,
+        typer.Option(
+            help="Share of the exact mode's work that the fast mode does, in (0, 1].",
+            rich_help_panel=_FMT,
+        ),
+    ] = 0.15,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Be done in time: 90s, 2m, 1h30m. What does not fit is left out and reported.",
+            rich_help_panel=o._RUN,
+        ),
+    ] = None,
     device: o.DeviceOption = "auto",
     precision: o.Precision = "auto",
     batch_size: Annotated[
@@ -101,10 +127,12 @@ def audit(
       hfscan audit ./folder --clean-data ./images --images 16
 
       hfscan audit user/model@v1 --clean-data user/data -o json=report.json
+
+      hfscan audit user/model --clean-data cifar10 --budget 5m
     """
     from hfscan.cli.loading import load_clean, load_model, prepare
     from hfscan.cli.output import bars, parse_outputs
-    from hfscan.cli.quantities import parse_size
+    from hfscan.cli.quantities import parse_duration, parse_size
     from hfscan.cli.state import Inputs, absolute, remember
     from hfscan.pipeline import audit as run
     from hfscan.pipeline import check_settings
@@ -119,9 +147,13 @@ def audit(
         detector=detector,
         tau=tau,
         seed=seed,
+        mode=mode or ("exact" if budget is None else "fast"),
+        effort=effort,
         precision=precision,
     )
     check_settings(settings)
+    began = perf_counter()
+    seconds = None if budget is None else parse_duration(budget)
     files = parse_outputs(output or [], FORMATS)
     prepare(threads, quiet)
     loaded = load_model(
@@ -149,6 +181,7 @@ def audit(
             loaded,
             clean,
             settings=settings,
+            budget=None if seconds is None else seconds - (perf_counter() - began),
             batch_size=batch_size,
             memory=None if memory is None else parse_size(memory),
             progress=progress,

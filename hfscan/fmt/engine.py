@@ -7,6 +7,7 @@ in the machine's fastest precision and memory layout; nothing is kept but predic
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -80,6 +81,17 @@ class Engine:
         prefix = sum(macs[:end]) / max(1, sum(macs))
         passes = self.settings.steps if self.settings.gradient == "every" else 1
         return self.settings.steps + BACKWARD * prefix * passes
+
+    def measure_rate(self) -> float:
+        """Forward passes per second, of one batch."""
+        batch = self.pixels[:1].repeat(self.limits.batch, 1, 1, 1)
+        best = float("inf")
+        with torch.inference_mode():
+            for _ in range(2):
+                began = time.perf_counter()
+                self.net(batch).argmax(1).cpu()
+                best = min(best, time.perf_counter() - began)
+        return len(batch) / best
 
     def test(
         self,

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import nn
 
 from hfscan.channels import ConvLayer
-from hfscan.fmt.engine import Engine, Responses, make_engine
-from hfscan.types import AuditSettings, FloatArray, ImageSet, IntArray, Progress, silent
+from hfscan.clock import Clock
+from hfscan.fmt.engine import Engine, make_engine
+from hfscan.fmt.screen import Screen, image_order, plan
+from hfscan.types import (
+    AuditSettings,
+    BoolArray,
+    FloatArray,
+    ImageSet,
+    IntArray,
+    Progress,
+    silent,
+)
 
 TICKS = 1000
 """Steps of the progress bar: layers deep in the network cost more than the first ones."""
@@ -22,14 +33,22 @@ class LayerProfile:
 
     Args:
         layer: The layer.
-        accuracy: float32 ``(C, S)`` in [0, 1].
-        predictions: int64 counts ``(C, S, K)``.
+        accuracy: float32 ``(C, S)`` in [0, 1]; an estimate for channels that were not tested with all images.
+        predictions: int64 counts ``(C, S, K)`` of the images that were tested.
+        verified: Which channels were tested with all images, bool ``(C,)``.
+        tested: With how many images each channel was tested, int64 ``(C,)``.
+        found: Which channels were tested with all images because nothing spoke against it, bool ``(C,)``.
+        control: Which ones were because they were chosen at random for it, bool ``(C,)``.
         skipped: Why there is no profile; empty when there is.
     """
 
     layer: ConvLayer
-    accuracy: FloatArray
-    predictions: IntArray
+    accuracy: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    predictions: IntArray = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64))
+    verified: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
+    tested: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    found: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
+    control: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
     skipped: str = ""
 
 
@@ -38,19 +57,24 @@ def profile(
     images: ImageSet,
     settings: AuditSettings,
     *,
+    target: int | None = None,
+    clock: Clock | None = None,
     memory: int | None = None,
     batch_size: int | None = None,
     progress: Progress = silent,
 ) -> Iterator[LayerProfile]:
-    """Test every conv channel of a network with every image, layer by layer in order of execution.
+    """Test the conv channels of a network, layer by layer in order of execution.
 
     The network is left exactly as it was found: weights, buffers, modes, hooks and the global random
-    state.
+    state. In exact mode every channel is tested with every image. In fast mode it is screened as far as
+    ``settings.effort`` goes, or as the clock allows.
 
     Args:
         net: float32 ``(B, 3, H, W)`` in [0, 1] -> logits ``(B, K)``.
         images: The N clean images of the test.
-        settings: Steps, step size, eps, seed and precision.
+        settings: Mode and effort, steps, step size, eps, seed and precision.
+        target: The suspected class, if there is one: fast mode looks for the flow into it too.
+        clock: When to be done; None for whenever it is.
         memory: Bytes to use beside the model; None for 1 GiB or a quarter of what is free.
         batch_size: Most images per pass; None for what the device likes and memory allows.
         progress: Wraps the work, cut into a thousand parts of about the same length.
@@ -62,42 +86,107 @@ def profile(
         UsageError: The precision does not keep the network's answers.
     """
     engine = make_engine(net, images, settings, memory=memory, batch_size=batch_size)
-    total = sum(layer.channels * engine.cost(layer) for layer in engine.layers if not layer.skipped)
-    ticks = Ticks(progress, "testing channels", total * len(images))
+    budget = Pace(engine, clock or Clock(None), progress)
+    order = image_order(images, settings.seed)
     for layer in engine.layers:
-        yield failed(layer, layer.skipped) if layer.skipped else _profile(engine, layer, ticks)
-    ticks.finish()
+        if layer.skipped:
+            yield LayerProfile(layer, skipped=layer.skipped)
+        elif budget.over():
+            yield LayerProfile(layer, skipped="the time budget ended before it was tested")
+        else:
+            rounds = plan(budget.effort(layer), len(images))
+            yield _profile(Screen(engine, layer, rounds, order, target), budget)
+    budget.finish()
 
 
-def _profile(engine: Engine, layer: ConvLayer, ticks: Ticks) -> LayerProfile:
-    samples = range(len(engine.pixels))
-    responses = Responses.empty(layer.channels, len(samples), engine.settings.steps)
-    cost = engine.cost(layer)
-    left = layer.channels * len(samples)
+def _profile(screen: Screen, budget: Pace) -> LayerProfile:
+    layer, engine = screen.layer, screen.engine
     try:
-        for done in engine.test(layer, responses, range(layer.channels), samples):
-            ticks.advance(done * cost)
-            left -= done
+        for done in screen.run():
+            budget.advance(done)
+            if budget.over():
+                break  # what is there counts
     except PASS_ERRORS as error:
-        ticks.advance(left * cost)
-        return failed(layer, why(error))
-    correct = responses.predicted == engine.labels.cpu().numpy()[:, None]
-    accuracy = correct.mean(1, dtype=np.float32)
-    return LayerProfile(layer, accuracy, responses.counts(engine.classes))
+        reason = f"its passes fail ({(str(error).splitlines() or [''])[0]:.100})"
+        return LayerProfile(layer, skipped=reason)
+    finally:
+        budget.leave(layer)
+    seen = screen.result()
+    return LayerProfile(
+        layer,
+        seen.accuracy(engine.labels.cpu().numpy()),
+        seen.responses.counts(engine.classes),
+        seen.tested == len(engine.labels),
+        seen.tested,
+        seen.found,
+        seen.control,
+    )
 
 
 PASS_ERRORS = (RuntimeError, ValueError, NotImplementedError)
 """What a pass through a strange layer may raise."""
 
 
-def failed(layer: ConvLayer, reason: str) -> LayerProfile:
-    """A layer without a profile."""
-    return LayerProfile(layer, np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.int64), reason)
+class Pace:
+    """How much of the work is done, how fast it goes, and how much of it fits into the time that is left.
+
+    Args:
+        engine: What does the work.
+        clock: When to be done.
+        progress: Shaped like ``rich.progress.track``.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, progress: Progress) -> None:
+        self._engine, self._clock = engine, clock
+        self._layers = {e.name: self._whole(e) for e in engine.layers if not e.skipped}
+        self._left = sum(self._layers.values())
+        self._ticks = Ticks(progress, "testing channels", self._left)
+        self._layer, self._done = 0.0, 0.0
+        self._cost = 1.0
+        self._began = time.perf_counter()
+
+    def _whole(self, layer: ConvLayer) -> float:
+        """Exact mode's work for a layer, in forward passes."""
+        return layer.channels * len(self._engine.pixels) * self._engine.cost(layer)
+
+    def effort(self, layer: ConvLayer) -> float:
+        """The share of exact mode's work to do for this layer, which is the next one."""
+        self._layer, self._cost = 0.0, self._engine.cost(layer)
+        settings = self._engine.settings
+        wanted = 1.0 if settings.mode == "exact" else settings.effort
+        if self._clock.seconds is None or settings.mode == "exact":
+            return wanted
+        return min(1.0, SAFETY * self._clock.left() * self._rate() / self._left)
+
+    def _rate(self) -> float:
+        """Forward passes per second: so far, or of one batch if there is nothing yet."""
+        seconds = time.perf_counter() - self._began
+        if self._done and seconds > 1:
+            return self._done / seconds
+        return self._engine.measure_rate()
+
+    def advance(self, pairs: int) -> None:
+        """So many pairs of channel and image of the layer are done."""
+        self._done += pairs * self._cost
+        self._layer += pairs * self._cost
+        self._ticks.advance(pairs * self._cost)
+
+    def over(self) -> bool:
+        """Whether time is up."""
+        return self._clock.left() <= 0
+
+    def leave(self, layer: ConvLayer) -> None:
+        """The layer is done, whatever was left out of it."""
+        self._left -= self._layers[layer.name]
+        self._ticks.advance(max(0.0, self._layers[layer.name] - self._layer))
+
+    def finish(self) -> None:
+        """Everything is done."""
+        self._ticks.finish()
 
 
-def why(error: Exception) -> str:
-    """An error of a pass as a reason."""
-    return f"its passes fail ({(str(error).splitlines() or [''])[0]:.100})"
+SAFETY = 0.9
+"""Share of the time that is left which is planned for: rounds are whole images and channels."""
 
 
 class Ticks:

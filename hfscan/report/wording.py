@@ -139,6 +139,28 @@ def settings_sentence(report: AuditReport, quote: Quote) -> str:
     )
 
 
+def coverage_sentences(report: AuditReport) -> list[str]:
+    """How many channels were screened and verified, where not all were tested with all images."""
+    seen, images = report.coverage, sum(report.clean_predictions)
+    if seen.verified == seen.channels:
+        return []
+    parts = [f"{seen.verified:,} tested with all {images} images"]
+    if seen.screened:
+        most = max(int(t) for layer in report.layers for t in layer.tested if t < images)
+        fewest = min(int(t) for layer in report.layers for t in layer.tested if t > 0)
+        parts.append(f"{seen.screened:,} screened with {fewest} to {most} of them")
+    if seen.untested:
+        parts.append(f"{seen.untested:,} not tested")
+    lines = [f"Fast mode, {plural(seen.channels, 'channel')}: {', '.join(parts)}."]
+    if seen.control:
+        lines.append(
+            f"Of {plural(seen.control, 'channel')} chosen at random and tested in full, "
+            f"{seen.control_flagged} are flagged; the screen alone had found "
+            f"{seen.control_found} of these."
+        )
+    return lines
+
+
 def _precision(report: AuditReport) -> str:
     name = report.settings.precision
     if name in ("auto", "fp32"):

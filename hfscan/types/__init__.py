@@ -5,7 +5,14 @@ Letters used in shapes: N images, B batch, C channels, S steps, K classes, H and
 
 from __future__ import annotations
 
-from hfscan.types.audit import AuditReport, AuditSettings, LayerAudit, Precision, TestResult
+from hfscan.types.audit import (
+    AuditReport,
+    AuditSettings,
+    Coverage,
+    LayerAudit,
+    Precision,
+    TestResult,
+)
 from hfscan.types.basic import (
     SCHEMA,
     BoolArray,
@@ -26,6 +33,7 @@ __all__ = [
     "AuditSettings",
     "BoolArray",
     "Channels",
+    "Coverage",
     "DataFacts",
     "FloatArray",
     "HubModel",
