@@ -18,7 +18,7 @@ from hfscan.types.basic import (
 )
 from hfscan.types.images import DataFacts, ImageSet, stratified_order
 from hfscan.types.model import HubModel, ModelFacts
-from hfscan.types.repair import Metrics, RepairReport, RepairSettings
+from hfscan.types.repair import Defense, Metrics, Repaired, RepairReport, RepairSettings
 
 __all__ = [
     "SCHEMA",
@@ -27,6 +27,7 @@ __all__ = [
     "BoolArray",
     "Channels",
     "DataFacts",
+    "Defense",
     "FloatArray",
     "HubModel",
     "ImageSet",
@@ -37,6 +38,7 @@ __all__ = [
     "Progress",
     "RepairReport",
     "RepairSettings",
+    "Repaired",
     "TestResult",
     "Verdict",
     "silent",
