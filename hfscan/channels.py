@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from hfscan.errors import AuditError
-from hfscan.models.classifier import inner
+from hfscan.models.classifier import Classifier, inner
 from hfscan.types import Channels, ImageSet
 
 UNSUPPORTED_CONVS = (
@@ -278,3 +278,29 @@ def _zero_rows(module: nn.Module, indices: list[int]) -> None:
     for parameter in (module.weight, getattr(module, "bias", None)):
         if isinstance(parameter, Tensor):
             parameter[indices] = 0
+
+
+def kept_rows(net: nn.Module, channels: Channels, image: Tensor) -> dict[str, Tensor]:
+    """What must stay zero for erased channels to stay erased while the network is trained.
+
+    Args:
+        net: The network.
+        channels: From `erase`.
+        image: One image ``(1, 3, H, W)`` in [0, 1], to find the norms with.
+
+    Returns:
+        Parameter name in ``net`` -> 0 in the rows of erased channels, 1 in the others, ``(C, 1, ...)``.
+    """
+    masks = {}
+    for layer in conv_layers(net, image):
+        for module in (layer.name, *layer.norms) if layer.name in channels else ():
+            for name, parameter in inner(net).get_submodule(module).named_parameters():
+                mask = parameter.new_ones(len(parameter), *[1] * (parameter.ndim - 1))
+                mask[channels[layer.name]] = 0
+                masks[outer_name(net, f"{module}.{name}")] = mask
+    return masks
+
+
+def outer_name(net: nn.Module, name: str) -> str:
+    """What a parameter of the network inside a `Classifier` is called from outside."""
+    return f"net.{name}" if isinstance(net, Classifier) else name

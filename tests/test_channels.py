@@ -12,8 +12,17 @@ import torch.nn.functional as F
 from timm.layers import BatchNormAct2d, CondConv2d, LayerNorm2d, ScaledStdConv2d, StdConv2d
 from torch import Tensor, nn
 
-from hfscan.channels import conv_layers, erase, feature_map, probing, watch
+from hfscan.channels import (
+    conv_layers,
+    erase,
+    feature_map,
+    kept_rows,
+    outer_name,
+    probing,
+    watch,
+)
 from hfscan.errors import AuditError
+from hfscan.models.classifier import Classifier
 
 IMAGE = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(3))
 IMAGES = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(4))
@@ -420,3 +429,19 @@ def test_probing_restores_modes_and_gradients(tiny_net: nn.Module) -> None:
         assert not any(parameter.requires_grad for parameter in tiny_net.parameters())
     with state_kept(tiny_net), pytest.raises(RuntimeError, match="planned"), probing(tiny_net):
         raise RuntimeError("planned")
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_rows_to_keep(wrapped: bool) -> None:
+    """Zero exactly where `erase` writes zeros; the names are those of the whole network."""
+    body = classifier(conv=nn.Conv2d(3, 8, 3), norm=nn.BatchNorm2d(8), last=nn.Conv2d(8, 8, 1))
+    whole = Classifier(body, [0.0] * 3, [1.0] * 3) if wrapped else body
+    channels = {"conv": [1, 5]}
+    masks = kept_rows(whole, channels, IMAGE)
+    assert masks.keys() == {
+        outer_name(whole, name) for name in ("conv.weight", "conv.bias", "norm.weight", "norm.bias")
+    }
+    erased = dict(erase(whole, channels, IMAGE).named_parameters())
+    for name, parameter in whole.named_parameters():
+        kept = parameter * masks[name] if name in masks else parameter
+        assert torch.equal(kept, erased[name])
