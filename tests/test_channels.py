@@ -19,7 +19,9 @@ from hfscan.channels import (
     kept_rows,
     outer_name,
     probing,
+    stages,
     watch,
+    watch_all,
 )
 from hfscan.errors import AuditError
 from hfscan.models.classifier import Classifier
@@ -445,3 +447,42 @@ def test_rows_to_keep(wrapped: bool) -> None:
     for name, parameter in whole.named_parameters():
         kept = parameter * masks[name] if name in masks else parameter
         assert torch.equal(kept, erased[name])
+
+
+# --- several modules at once
+
+
+def test_the_stages_of_a_residual_network() -> None:
+    net = timm.create_model("preactresnet18", width=4, num_classes=4)
+    names = ["layer1", "layer2", "layer3", "layer4"]
+    whole = Classifier(net, [0.0] * 3, [1.0] * 3)
+    assert stages(whole, torch.rand(1, 3, 32, 32)) == names
+    assert stages(whole, IMAGE) == names[:3]  # the last has a single pixel of images of 8x8
+
+
+def test_the_stages_of_convs_in_a_row() -> None:
+    body = classifier(
+        conv1=nn.Conv2d(3, 8, 3), conv2=nn.Conv2d(8, 8, 1), norm=nn.BatchNorm2d(8), act=nn.ReLU()
+    )
+    assert stages(body, IMAGE) == ["conv2"]
+
+
+def test_watching_several_layers() -> None:
+    body = classifier(conv1=nn.Conv2d(3, 8, 3), act=nn.ReLU(inplace=True), conv2=nn.Conv2d(8, 8, 1))
+    names = ["conv2", "conv1"]
+    maps, logits = watch_all(body, names, IMAGES, lambda output: output.clone())
+    assert torch.equal(logits, body(IMAGES))
+    for name, found in zip(names, maps, strict=True):
+        assert torch.equal(found, feature_map(body, name, IMAGES))
+    (maps[1].sum() + logits.sum()).backward()
+    assert all(parameter.grad is not None for parameter in body.parameters())
+    assert not any(module._forward_hooks for module in body.modules())
+
+
+def test_watching_a_layer_that_is_not_reached() -> None:
+    body = classifier(conv=nn.Conv2d(3, 8, 3))
+    body.idle = nn.Identity()
+    body.__class__ = type("Idle", (nn.Sequential,), {"forward": lambda self, x: self.conv(x)})
+    with pytest.raises(AuditError, match="does not reach layer idle"):
+        watch_all(body, ["conv", "idle"], IMAGES, torch.clone)
+    assert not any(module._forward_hooks for module in body.modules())

@@ -54,7 +54,7 @@ class FinePruning:
     max_drop: float = 0.04
     step: float = 0.05
     most: float = 0.9
-    images: int = 1000
+    images: int = 500
     tuning: FitConfig = TUNING
 
     def repair(
