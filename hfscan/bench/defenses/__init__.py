@@ -9,6 +9,7 @@ from __future__ import annotations
 from hfscan.bench.defenses.anp import AdversarialPruning
 from hfscan.bench.defenses.clp import LipschitzPruning
 from hfscan.bench.defenses.fmt import FeatureMapTesting
+from hfscan.bench.defenses.fmt_flow import FeatureMapFlow
 from hfscan.bench.defenses.fp import FinePruning
 from hfscan.bench.defenses.ft import FineTuning
 from hfscan.bench.defenses.nad import AttentionDistillation
@@ -23,6 +24,7 @@ DEFENSES: dict[str, type[Defense]] = {
     "nc": NeuralCleanse,
     "nad": AttentionDistillation,
     "fmt": FeatureMapTesting,
+    "fmt-flow": FeatureMapFlow,
 }
 """Name -> class; its fields are the hyper-parameters."""
 

@@ -77,7 +77,7 @@ class AdversarialPruning:
         for layer, mask in zip(layers, _by_layer(masks, layers), strict=True):
             if found := (mask < self.threshold).nonzero().flatten().tolist():
                 erased[layer.name] = found
-        how = f"the channels whose mask against perturbations of {self.eps:g} is below {self.threshold:g}"
+        how = f"ANP: the channels whose mask against perturbations of {self.eps:g} is below {self.threshold:g}"
         return Repaired(erase(net, erased, image).eval(), erased, how)
 
     def train_masks(

@@ -96,13 +96,13 @@ class NeuralCleanse:
         repaired = copy.deepcopy(net).eval()
         if not found:
             return Repaired(
-                repaired, how="no class has an abnormally small trigger: left as it was"
+                repaired, how="NC: no class has an abnormally small trigger, left as it was"
             )
         carrier = _Stamps(found, self.share)
         config = replace(self.tuning, seed=seed)
         fit(repaired, clean, config, unlearning=carrier, progress=progress)
         names = ", ".join(_name(clean, trigger.target) for trigger in found)
-        how = f"unlearned the abnormally small trigger of {names}"
+        how = f"NC: unlearned the abnormally small trigger of {names}"
         return Repaired(repaired, how=how)
 
     def invert_all(
