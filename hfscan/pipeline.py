@@ -344,7 +344,7 @@ def repair(
         weights_sha256=digest,
         unlearned=repaired.unlearned,
         defense=type(defense or flow).__name__,
-        parameters={} if defense is None else _parameters(defense),
+        parameters=None if defense is None else _parameters(defense),
         seconds=seconds,
     )
     return dataclasses.replace(model, net=repaired.net, weights_sha256=digest), result

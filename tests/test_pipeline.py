@@ -371,7 +371,7 @@ def test_the_default_defense(
 ) -> None:
     _, result = hfscan.repair(planted_model, planted_report, tiny_set, settings=TUNING)
     assert result.defense == "FlowRepair"
-    assert result.parameters == {}
+    assert result.parameters is None
     assert result.to_dict()["settings"]["erase_rate"] == TUNING.erase_rate
 
 

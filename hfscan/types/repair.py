@@ -114,7 +114,7 @@ class RepairReport:
             repair; None without a suspected class.
         weights_sha256: Of the repaired tensors.
         defense: Name of the method.
-        parameters: Hyper-parameters of a method that has its own; empty for the default, whose are in
+        parameters: Hyper-parameters of a method that has its own; None for the default, whose are in
             ``settings``.
         seconds: Stage -> duration.
     """
@@ -133,7 +133,7 @@ class RepairReport:
     weights_sha256: str
     unlearned: float | None = None
     defense: str = "FlowRepair"
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -148,7 +148,7 @@ class RepairReport:
             "data": asdict(self.data),
             "settings": self._settings(),
             "defense": self.defense,
-            "parameters": dict(self.parameters),
+            "parameters": None if self.parameters is None else dict(self.parameters),
             "method": self.method,
             "erased": {layer: list(channels) for layer, channels in self.erased.items()},
             "before": asdict(self.before),
@@ -166,7 +166,9 @@ class RepairReport:
     def _settings(self) -> dict[str, Any]:
         """What decided the result: of the settings, a method of its own uses the shared ones."""
         settings = asdict(self.settings)
-        return {name: settings[name] for name in _SHARED} if self.parameters else settings
+        if self.parameters is None:
+            return settings
+        return {name: settings[name] for name in _SHARED}
 
 
 _SHARED = ("clean_rate", "max_accuracy_drop", "seed")
