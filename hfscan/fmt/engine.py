@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hfscan.channels import ConvLayer, conv_layers
+from hfscan.channels import ConvLayer, conv_layers, one_image
 from hfscan.fmt.memory import Limits, default_memory, measure_limits
 from hfscan.fmt.precision import choose_precision, working_copy
 from hfscan.fmt.reverse import reverse_features, start
@@ -143,10 +143,9 @@ def make_engine(
     if precision == "auto":
         precision = choose_precision(net, images, settings).name
     copied = working_copy(net, precision)
-    image = images.images[:1].to(next(net.parameters()).device).float() / 255
     limits = measure_limits(
         copied,
-        image,
+        one_image(net, images),
         default_memory() if memory is None else memory,
         batch_size,
         retained=settings.gradient == "every",

@@ -25,7 +25,7 @@ from hfscan.types.basic import (
 )
 from hfscan.types.images import DataFacts, ImageSet, stratified_order
 from hfscan.types.model import HubModel, ModelFacts
-from hfscan.types.repair import Metrics, RepairReport, RepairSettings
+from hfscan.types.repair import Defense, Metrics, Repaired, RepairReport, RepairSettings
 
 __all__ = [
     "SCHEMA",
@@ -35,6 +35,7 @@ __all__ = [
     "Channels",
     "Coverage",
     "DataFacts",
+    "Defense",
     "FloatArray",
     "HubModel",
     "ImageSet",
@@ -46,6 +47,7 @@ __all__ = [
     "Progress",
     "RepairReport",
     "RepairSettings",
+    "Repaired",
     "TestResult",
     "Verdict",
     "silent",

@@ -4,11 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
+
+from torch import nn
 
 from hfscan.types.audit import AuditReport, TestResult
-from hfscan.types.basic import SCHEMA, Channels, Verdict
-from hfscan.types.images import DataFacts
+from hfscan.types.basic import SCHEMA, Channels, Progress, Verdict, silent
+from hfscan.types.images import DataFacts, ImageSet
+
+
+@dataclass(frozen=True, eq=False)
+class Repaired:
+    """What a defense makes of a network.
+
+    Args:
+        net: The repaired copy, in eval mode.
+        erased: The channels that it erased; empty for a defense that erases none.
+        how: One sentence for the report.
+        unlearned: Share of images that an inverted trigger led to the suspected class before; None
+            where none was inverted.
+    """
+
+    net: nn.Module
+    erased: Channels = field(default_factory=dict)
+    how: str = ""
+    unlearned: float | None = None
+
+
+class Defense(Protocol):
+    """A way to repair a network with clean images; its hyper-parameters are fields of a dataclass."""
+
+    def repair(
+        self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
+    ) -> Repaired:
+        """Repair a copy of a network.
+
+        Args:
+            net: float32 ``(B, 3, H, W)`` in [0, 1] -> logits ``(B, K)``; it is left as it was.
+            clean: Clean images of the network's size and classes, all of them to tune with.
+            seed: Of everything random.
+            progress: Shaped like ``rich.progress.track``.
+        """
 
 
 @dataclass(frozen=True)
@@ -67,7 +103,7 @@ class RepairReport:
         data: The clean images, of which ``settings.clean_rate`` tuned the network.
         settings: What decided the result.
         erased: The channels that were erased.
-        method: How they were chosen, one sentence.
+        method: How it was repaired, one sentence: how these channels were chosen, by the default.
         before: The network as it was.
         erased_only: After erasing, before fine-tuning.
         after: The repaired network.
@@ -77,6 +113,9 @@ class RepairReport:
         unlearned: Share of images that the inverted trigger leads to the suspected class, before the
             repair; None without a suspected class.
         weights_sha256: Of the repaired tensors.
+        defense: Name of the method.
+        parameters: Hyper-parameters of a method that has its own; None for the default, whose are in
+            ``settings``.
         seconds: Stage -> duration.
     """
 
@@ -93,6 +132,8 @@ class RepairReport:
     verdict_after: Verdict
     weights_sha256: str
     unlearned: float | None = None
+    defense: str = "FlowRepair"
+    parameters: Mapping[str, Any] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -105,7 +146,9 @@ class RepairReport:
         return {
             "schema": SCHEMA,
             "data": asdict(self.data),
-            "settings": asdict(self.settings),
+            "settings": self._settings(),
+            "defense": self.defense,
+            "parameters": None if self.parameters is None else dict(self.parameters),
             "method": self.method,
             "erased": {layer: list(channels) for layer, channels in self.erased.items()},
             "before": asdict(self.before),
@@ -119,3 +162,13 @@ class RepairReport:
             "seconds": dict(self.seconds),
             "audit": self.audit.to_dict(),
         }
+
+    def _settings(self) -> dict[str, Any]:
+        """What decided the result: of the settings, a method of its own uses the shared ones."""
+        settings = asdict(self.settings)
+        if self.parameters is None:
+            return settings
+        return {name: settings[name] for name in _SHARED}
+
+
+_SHARED = ("clean_rate", "max_accuracy_drop", "seed")
