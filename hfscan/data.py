@@ -8,12 +8,14 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import datasets
 import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from datasets import Image as ImageFeature
+from datasets.data_files import DataFilesDict
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
 from PIL import Image
 from torch import Tensor
@@ -30,6 +32,9 @@ PLAIN_NAMES = {
 }
 """Where the usual data sets are; the Hub is asked for other names without an owner."""
 
+SPLIT = "test"
+"""The usual split: where it is wanted and there is only another one, that one is taken."""
+
 MAX_LABEL = 2**31 - 1
 
 RESAMPLING = {
@@ -43,7 +48,7 @@ RESAMPLING = {
 def load_images(
     source: str,
     *,
-    split: str = "test",
+    split: str = SPLIT,
     images: int | None = None,
     seed: int = 0,
     size: tuple[int, int] | None = None,
@@ -61,7 +66,7 @@ def load_images(
         source: A dataset id on the Hub (``cifar10`` and ``owner/name@revision`` too), or a folder written
             as one (``./x``): a dataset in files, one saved with ``save_to_disk``, or images in one
             folder per class.
-        split: Which split; where there is only one, that one.
+        split: Which split; instead of ``test`` the only one, where there is only one.
         images: At most so many, the classes as equally often as they allow; None for all.
         seed: Which images.
         size: Height and width to bring the images to; None if they all have the same already.
@@ -144,15 +149,21 @@ def _open(
         revision = None
     else:
         name, revision = _resolve(reference, token, cache_dir)
-        whole = _download(name, revision, token, cache_dir)
+        whole = _download(name, revision, split, token, cache_dir)
     if isinstance(whole, Dataset):
-        return whole, name, revision, str(whole.split or "all")
-    if split not in whole and len(whole) > 1:
-        raise DataError(
-            f"{name} has no split {split!r:.40}", f"choose --split from {', '.join(whole)}"
-        )
-    chosen = split if split in whole else next(iter(whole))
-    return whole[chosen], name, revision, str(chosen)
+        whole = DatasetDict({str(whole.split or "all"): whole})
+    chosen = _choose(split, list(whole), name)
+    return whole[chosen], name, revision, chosen
+
+
+def _choose(split: str, splits: Sequence[str], name: str) -> str:
+    """The wanted split; the only one, where the usual one is wanted."""
+    if split in splits:
+        return split
+    if len(splits) == 1 and split == SPLIT:
+        return str(splits[0])
+    names = ", ".join(map(str, splits))
+    raise DataError(f"{name} has no split {split!r:.40}", f"choose --split from {names}")
 
 
 def _resolve(reference: Reference, token: str | None, cache_dir: Path | None) -> tuple[str, str]:
@@ -168,15 +179,26 @@ def _resolve(reference: Reference, token: str | None, cache_dir: Path | None) ->
     return name, commit.resolved
 
 
-def _download(name: str, revision: str, token: str | None, cache_dir: Path | None) -> DatasetDict:
+def _download(
+    name: str, revision: str, split: str, token: str | None, cache_dir: Path | None
+) -> DatasetDict:
+    """The splits; only the wanted one, where each has Parquet files of its own."""
     with hub_errors(f"datasets/{name}", revision):
         try:
-            loaded = datasets.load_dataset(
+            builder = datasets.load_dataset_builder(
                 f"hf://datasets/{name}",  # a folder of that name must not stand in for it
                 revision=revision,
                 token=token,
-                cache_dir=_text(cache_dir),
+                cache_dir=str(_cache_of(split, cache_dir)),
             )
+            whole = builder.config.data_files  # None if it comes from the cache
+            if whole and _are_parquet(whole):
+                chosen = _choose(split, list(whole), name)
+                builder.config.data_files = DataFilesDict({chosen: whole[chosen]})
+                builder.download_and_prepare(verification_mode="no_checks")  # of all splits
+            else:
+                builder.download_and_prepare()
+            loaded = builder.as_dataset()
         except DatasetNotFoundError as error:
             raise HubError(
                 str(error), "accept its conditions on its page, then hf auth login or --token"
@@ -192,6 +214,17 @@ def _download(name: str, revision: str, token: str | None, cache_dir: Path | Non
             raise _unreadable(name, error) from error
     _check_commit(loaded, name, revision)
     return loaded
+
+
+def _cache_of(split: str, cache_dir: Path | None) -> Path:
+    """A place for each split: `datasets` takes what it finds in its own for all of them."""
+    folder = f"split-{quote(split, safe='')[:80]}"
+    return (cache_dir or Path(datasets.config.HF_DATASETS_CACHE)) / "hfscan" / folder
+
+
+def _are_parquet(files: Mapping[str, Sequence[str]]) -> bool:
+    """Whether each file says itself which labels it has; folders' names mean nothing alone."""
+    return all(file.endswith(".parquet") for split in files.values() for file in split)
 
 
 def _check_commit(loaded: DatasetDict, name: str, revision: str) -> None:

@@ -233,6 +233,7 @@ class Site:
     def furnished(cls, hub: LoopbackHub, folder: Path) -> Site:
         card = b"---\nlicense: cc0-1.0\n---\n# Colored squares\n"
         files = {"README.md": card, "data/test-0.parquet": parquet(color_data())}
+        files["data/train-0.parquet"] = b"this split is never asked for"
         for decoy in ("org/net", "uoft-cs/cifar10"):
             (folder / decoy).mkdir(parents=True)
             (folder / decoy / "config.json").write_text("{}")

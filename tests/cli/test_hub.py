@@ -26,7 +26,8 @@ def test_audit_by_id_and_again_offline(site: Site, victims: Victims) -> None:
     assert (data["name"], data["revision"]) == ("uoft-cs/cifar10", site.data_sha)
     assert (data["split"], data["classes"]) == ("test", list(CLASSES))
     downloads = [path for _, path in site.hub.requests if "/resolve/" in path]
-    assert not [path for path in downloads if path.endswith("pytorch_model.bin")]
+    unwanted = ("pytorch_model.bin", "train-0.parquet")
+    assert not [path for path in downloads if path.endswith(unwanted)]
     assert any(agent.startswith("hfscan/") for agent in site.hub.user_agents)
     newer = site.hub.commit("uoft-cs/cifar10", {"more.txt": b""}, repo_type="dataset")
     site.hub.requests.clear()
