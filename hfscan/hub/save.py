@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
@@ -18,14 +19,19 @@ REPORT = "hfscan-report.json"
 CARD = "README.md"
 CONFIG = "config.json"
 
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
 
 def save(
     model: HubModel, folder: Path, report: RepairReport | None = None, *, overwrite: bool = False
 ) -> Path:
     """Write a model in the Hub's layout; ``timm.create_model("local-dir:<folder>")`` loads it.
 
-    The files are written to a folder beside the wanted one, which is then renamed: a killed process
-    leaves the old folder or the new one.
+    The files are written to a folder beside the wanted one, which then takes its place. A killed process
+    leaves the old folder or the new one, and perhaps a hidden folder beside it. Where the system cannot
+    swap two folders in one step (Linux can), a process that is killed between two renames leaves the old
+    folder as ``old`` in that hidden one.
 
     Args:
         model: From `hfscan.repair` or `hfscan.load`.
@@ -60,6 +66,8 @@ def _exchange(folder: Path, fresh: Path, old: Path) -> None:
     if not folder.is_dir():
         fresh.rename(folder)
         return
+    if _swap(fresh, folder):
+        return
     try:
         folder.rename(old)
         fresh.rename(folder)
@@ -67,6 +75,17 @@ def _exchange(folder: Path, fresh: Path, old: Path) -> None:
         if old.is_dir() and not folder.exists():
             old.rename(folder)
         raise
+
+
+def _swap(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step, or return False where that cannot be done."""
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2  # of Linux; Python has no name for it
+    except (AttributeError, OSError, TypeError):
+        return False
+    here = ctypes.c_int(_AT_FDCWD)
+    failed = renameat2(here, os.fsencode(one), here, os.fsencode(other), _RENAME_EXCHANGE)
+    return not failed
 
 
 def check_target(folder: Path, *, overwrite: bool) -> None:
