@@ -17,12 +17,12 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from datasets import Image as ImageFeature
 from datasets.data_files import DataFilesDict
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from hfscan.errors import DataError, HubError
 from hfscan.hub.client import hub_api, hub_errors
-from hfscan.hub.reference import Reference, parse_reference
+from hfscan.hub.reference import Reference, folder_name, parse_reference
 from hfscan.types import ImageSet, stratified_order
 
 PLAIN_NAMES = {
@@ -36,6 +36,8 @@ SPLIT = "test"
 """The usual split: where it is wanted and there is only another one, that one is taken."""
 
 MAX_LABEL = 2**31 - 1
+
+LABEL_MAP = '{"airplane": 0, "automobile": 1}'
 
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -93,7 +95,11 @@ def load_images(
         labels, rows = _mapped(labels, classes, label_map)
         classes = ()
     if not len(rows):
-        raise DataError(f"{name} has no images in split {chosen}")
+        raise DataError(
+            f"{name} has no images in split {chosen}"
+            + ("" if label_map is None else " of the classes in the label map"),
+            "choose another --split, or a larger --label-map",
+        )
     if images is not None and images < len(rows):
         kept = stratified_order(labels[rows], seed)[:images].sort().values
         rows = rows[kept]
@@ -125,7 +131,9 @@ def read_label_map(path: Path) -> dict[str, int]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"the label map {path} cannot be read ({str(error)[:100]})") from error
+        raise DataError(
+            f"the label map {path} cannot be read ({str(error)[:100]})", f"write {LABEL_MAP}"
+        ) from error
     fine = isinstance(data, dict) and all(
         isinstance(label, int) and not isinstance(label, bool) and 0 <= label <= MAX_LABEL
         for label in data.values()
@@ -133,7 +141,7 @@ def read_label_map(path: Path) -> dict[str, int]:
     if not fine or not data:
         raise DataError(
             f"the label map {path} is not an object of names to labels",
-            'write {"airplane": 0, "automobile": 1}',
+            f"write {LABEL_MAP}",
         )
     return {str(name): int(label) for name, label in data.items()}
 
@@ -143,8 +151,7 @@ def _open(
 ) -> tuple[Dataset, str, str | None, str]:
     """The split, the source's canonical name, its commit sha and the split's name."""
     if reference.folder is not None:
-        name = reference.folder.as_posix()
-        name = name if name.startswith(("/", ".")) else f"./{name}"
+        name = folder_name(reference.folder)
         whole = _open_folder(reference.folder, cache_dir)
         revision = None
     else:
@@ -240,7 +247,10 @@ def _check_commit(loaded: DatasetDict, name: str, revision: str) -> None:
 
 def _open_folder(folder: Path, cache_dir: Path | None) -> DatasetDict | Dataset:
     if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}", "owner/name would be a dataset on the Hub")
+        raise DataError(
+            f"there is no folder {folder_name(folder)}",
+            "check the path; a dataset on the Hub is owner/name",
+        )
     try:
         if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
             return datasets.load_from_disk(str(folder))
@@ -343,7 +353,9 @@ def _mapped(
         else:
             raise DataError(
                 f"the label map names {key!r:.60}, which is no class of the data set",
-                f"its classes are {', '.join(classes[:12])}",
+                f"its classes are {', '.join(classes[:12])}"
+                if classes
+                else "it has no class names; write its labels",
             )
     mapped = torch.tensor([table.get(int(label), -1) for label in labels], dtype=torch.int64)
     return mapped, (mapped >= 0).nonzero().flatten()
@@ -358,19 +370,21 @@ def _decode(
         file = io.BytesIO(source) if source is not None else cell["path"]
         with Image.open(file) as opened:
             image = _rgb(opened)
+    except UnidentifiedImageError as error:  # its text has an address in memory
+        raise _broken(where, "it is of no known format") from error
     except (OSError, ValueError, SyntaxError, AttributeError, TypeError, KeyError) as error:
-        raise _broken(where, error) from error
+        raise _broken(where, str(error)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _broken(where, error) from error
+        raise _broken(where, str(error)) from error
     if size is not None and (image.height, image.width) != size:
         image = _fit(image, size, crop_pct, RESAMPLING.get(interpolation, Image.Resampling.BICUBIC))
     pixels = torch.from_numpy(np.array(image))
     return pixels.permute(2, 0, 1)
 
 
-def _broken(where: str, error: Exception) -> DataError:
+def _broken(where: str, reason: str) -> DataError:
     return DataError(
-        f"the image in {where} cannot be read ({str(error)[:100]})", "remove it from the data set"
+        f"the image in {where} cannot be read ({reason[:100]})", "remove it from the data set"
     )
 
 

@@ -186,7 +186,7 @@ def fitted(model: HubModel, clean: ImageSet) -> ImageSet:
             in another order than the model's.
     """
     if not len(clean):
-        raise DataError(f"{clean.name} has no images")
+        raise DataError(f"{clean.name} has no images", "an audit needs images of every class")
     present = clean.labels.unique()
     if len(present) < 2:
         raise DataError(
@@ -312,7 +312,10 @@ def repair(
         )
     channels, method = select_channels(report, settings.erase_rate)
     if not channels:
-        raise AuditError("the audit points at no channel, there is nothing to erase")
+        raise AuditError(
+            "the audit points at no channel, there is nothing to erase",
+            "audit with more --images, or another --detector",
+        )
     seconds: dict[str, float] = {}
     with _timed(seconds, "tests before"):
         tests_before = run_tests(model.net, held_out, seed=settings.seed, progress=progress)

@@ -101,11 +101,17 @@ def parse_outputs(outputs: list[str], formats: Iterable[str]) -> list[tuple[str,
             )
         path = Path(file)
         if not path.parent.is_dir() or path.is_dir():
-            raise UsageError(f"{file} cannot be written: no such folder, or a folder itself")
+            raise _unwritable(
+                file, "it is a folder" if path.is_dir() else f"no folder {path.parent}"
+            )
         if not os.access(path.parent, os.W_OK):
-            raise UsageError(f"{file} cannot be written: {path.parent} is not writable")
+            raise _unwritable(file, f"{path.parent} is not writable")
         parsed.append((name, path))
     return parsed
+
+
+def _unwritable(file: str, reason: str) -> UsageError:
+    return UsageError(f"--output {file} cannot be written: {reason}", "choose another FILE")
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -120,7 +126,9 @@ def write_atomically(path: Path, text: str) -> None:
         else:
             _replace(path.resolve(), text)
     except OSError as error:
-        raise HfscanError(f"{path} cannot be written ({error.strerror or error})") from error
+        raise HfscanError(
+            f"{path} cannot be written ({error.strerror or error})", "choose another file"
+        ) from error
 
 
 def _replace(path: Path, text: str) -> None:
