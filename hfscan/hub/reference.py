@@ -15,6 +15,10 @@ _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?"
 _HUB_ID = re.compile(rf"{_NAME}/{_NAME}|{_NAME}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*")
 _FOLDER = re.compile(r"\.{1,2}$|\.{1,2}[/\\]|~|[/\\]|[A-Za-z]:[/\\]")
+_OTHERS: dict[Kind, tuple[str, ...]] = {
+    "model": ("hf://datasets/",),
+    "dataset": ("hf://models/", "hf-hub:", "hf_hub:"),
+}
 _SCHEMES = ("hf-hub:", "hf_hub:", "hf://models/", "hf://datasets/", "hf://")
 
 
@@ -69,6 +73,10 @@ def parse_reference(text: str, kind: Kind, revision: str | None = None) -> Refer
     if pinned and revision and pinned != revision:
         raise UsageError(
             f"two revisions: {pinned} in {text} and --revision {revision}", "leave one of them out"
+        )
+    if scheme in _OTHERS[kind]:
+        raise UsageError(
+            f"{text} is not a {kind}", f"write owner/name of a {kind}, or ./name for a folder"
         )
     wanted = pinned or revision
     plain_allowed = kind == "dataset"

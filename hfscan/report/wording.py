@@ -220,7 +220,7 @@ def _repair_steps(arguments: Sequence[str]) -> list[Step]:
             "Erase the suspicious channels and fine-tune; this continues from this audit:",
             ("hfscan", "repair"),
         ),
-        Step("The same, spelled out:", ("hfscan", "repair", *arguments)),
+        Step("Elsewhere, or later; this audits again:", ("hfscan", "repair", *arguments)),
     ]
 
 

@@ -85,6 +85,25 @@ OPTIONS = [
         code=4,
     ),
     Case(
+        "-o twice to the same file",
+        with_options("-o", "json=report", "-o", "markdown=./report"),
+        "--output ./report is there twice",
+        "choose another FILE",
+        code=4,
+    ),
+    Case(
+        "a dataset as model",
+        lambda p: p.audit(model="hf://datasets/org/net"),
+        "hf://datasets/org/net is not a model",
+        code=4,
+    ),
+    Case(
+        "a model as dataset",
+        lambda p: p.audit(data="hf-hub:org/net"),
+        "hf-hub:org/net is not a dataset",
+        code=4,
+    ),
+    Case(
         "-o on a full disk",
         with_options("-o", "json=/dev/full"),
         "/dev/full cannot be written (No space left on device)",

@@ -52,6 +52,7 @@ def check(ended: tuple[int, str, str], folder: Path, before: dict[str, int]) -> 
     code, out, err = ended
     assert (code, out) == (130, "")
     assert "Traceback" not in err
+    assert "interrupted" in err
     after = {name: size for name, size in tree(folder).items() if not name.startswith("home")}
     assert after == before
 
