@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +104,31 @@ def contents(model: HubModel, report: RepairReport | None) -> dict[str, bytes]:
     """The files of a model's repository: name -> bytes."""
     files = {SAFETENSORS: serialize(model.net), CONFIG: _config(model)}
     if report is not None:
+        report = _portable(report)
         files[CARD] = edit_card(model.folder, report).encode()
         files[REPORT] = (json.dumps(_timeless(report.to_dict())) + "\n").encode()
     elif model.folder is not None and (model.folder / CARD).is_file():
         files[CARD] = (model.folder / CARD).read_bytes()
     return files
+
+
+def _portable(report: RepairReport) -> RepairReport:
+    """A report without the paths of this machine: they lead nowhere elsewhere, and tell who made it."""
+    audit = report.audit
+    audit = replace(
+        audit,
+        model=replace(audit.model, ref=_shortened(audit.model.ref)),
+        data=replace(audit.data, name=_shortened(audit.data.name)),
+    )
+    return replace(
+        report, audit=audit, data=replace(report.data, name=_shortened(report.data.name))
+    )
+
+
+def _shortened(name: str) -> str:
+    """The last part of a folder's reference; another name as it is."""
+    path = Path(name)
+    return f"./{path.name}" if path.is_absolute() or name.startswith((".", "~")) else name
 
 
 def _timeless(value: Any) -> Any:

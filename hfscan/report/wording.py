@@ -139,12 +139,11 @@ def settings_sentence(report: AuditReport, quote: Quote) -> str:
     )
 
 
-def layers_caption(report: AuditReport) -> str:
+def layers_caption() -> str:
     """How to read the table of layers."""
     return (
         "Accuracy of each channel's reverse-generated images after the last step. "
-        f"Flagged is not a verdict: about {percent(report.settings.tau, 0)} of the channels "
-        "of any model are flagged."
+        "Flagged is not a verdict: some channels of any model are flagged."
     )
 
 
