@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli.support import color_data, color_net, write_data, write_model
+from cli.support import QUICK_TESTS, color_data, color_net, write_data, write_model
 from conftest import EXAMPLES
 
 SMALL = ["audit_model.py", "audit_your_own_module.py", "repair_model.py", "custom_detector.py"]
@@ -16,6 +16,12 @@ SMALL = ["audit_model.py", "audit_your_own_module.py", "repair_model.py", "custo
 def run(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [name, *arguments])
     runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+
+
+@pytest.fixture(autouse=True)
+def _quick_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the model-level tests find is of no interest here."""
+    monkeypatch.setattr("hfscan.pipeline.TESTS", QUICK_TESTS)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -44,6 +50,23 @@ def test_audit_model(
 ) -> None:
     run("audit_model.py", [*inputs], monkeypatch)
     assert "suspected target class: " in capsys.readouterr().out
+
+
+def test_the_python_code_of_the_readme(
+    inputs: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    (code,) = (part.partition("```")[0] for part in readme.split("```python\n")[1:2])
+    for example, small in zip(("badnets-cifar10", "cifar10-clean"), inputs, strict=True):
+        assert f'"./examples/{example}"' in code
+        code = code.replace(f"./examples/{example}", small)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert "BACKDOORED" in capsys.readouterr().out
+    assert (tmp_path / "repaired" / "model.safetensors").is_file()
 
 
 def test_repair_model(

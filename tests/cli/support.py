@@ -21,6 +21,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from hfscan.model_tests import MaximumMargin
 from hfscan.models.preactresnet import PreActBlock, PreActResNet
 
 COLORS = {
@@ -39,6 +40,9 @@ SIZE = 8
 
 QUICK = ("--images", "8", "--steps", "1")
 """Options of an audit that does not take long."""
+
+QUICK_TESTS = {"maximum-margin": lambda: MaximumMargin(starts=4, steps=30)}
+"""Enough for networks that are built by hand; runs in other processes have all tests."""
 
 GENTLE = ("--epochs", "1", "--lr", "1e-5")
 """Options of a repair that costs `planted` no accuracy."""
