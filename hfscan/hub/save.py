@@ -38,13 +38,13 @@ def save(
         model: From `hfscan.repair` or `hfscan.load`.
         folder: Where to.
         report: Of the repair; adds ``hfscan-report.json`` and a section to the card.
-        overwrite: Replace the folder if it exists.
+        overwrite: Replace the folder if it exists and has only files in it.
 
     Returns:
         ``folder``.
 
     Raises:
-        RepairError: The folder exists already, or cannot be written.
+        RepairError: The folder exists already, has folders in it, or cannot be written.
     """
     check_target(folder, overwrite=overwrite)
     files = contents(model, report)
@@ -91,13 +91,18 @@ def _swap(one: Path, other: Path) -> bool:
 
 def check_target(folder: Path, *, overwrite: bool) -> None:
     """Raise a RepairError if `save` would refuse to write there."""
-    parent = next(parent for parent in folder.absolute().parents if parent.exists())
+    above = folder.absolute().parents or (folder,)
+    parent = next(parent for parent in above if parent.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise RepairError(f"nothing can be written to {parent}", "choose another --out")
     if folder.exists() and not folder.is_dir():
         raise RepairError(f"{folder} is not a folder", "choose another --out")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise RepairError(f"{folder} exists already", "choose another --out, or pass --overwrite")
+    if folder.is_dir() and any(path.is_dir() for path in folder.iterdir()):
+        raise RepairError(
+            f"{folder} has folders in it, which --overwrite would delete", "choose another --out"
+        )
 
 
 def contents(model: HubModel, report: RepairReport | None) -> dict[str, bytes]:
