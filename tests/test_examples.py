@@ -7,8 +7,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli.support import QUICK_TESTS, color_data, color_net, write_data, write_model
+import torch
+from cli.support import (
+    QUICK_TESTS,
+    color_data,
+    color_net,
+    dataset,
+    png,
+    write_data,
+    write_model,
+)
 from conftest import EXAMPLES
+from datasets import DatasetDict
+
+import hfscan
 
 SMALL = ["audit_model.py", "audit_your_own_module.py", "repair_model.py", "custom_detector.py"]
 
@@ -27,6 +39,19 @@ def _quick_tests(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_examples_are_short(name: str) -> None:
     assert len((EXAMPLES / name).read_text().splitlines()) <= 60
+
+
+def test_train_victims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [png(image) for image in torch.randint(256, (60, 3, 32, 32), dtype=torch.uint8)]
+    labels, names = [index % 10 for index in range(60)], [f"class {index}" for index in range(10)]
+    images = dataset(cells, labels, names)
+    data = write_data(tmp_path / "data", DatasetDict(train=images, test=images))
+    arguments = ["--data", str(data), "--out", str(tmp_path), "--epochs", "1"]
+    run("train_victims.py", [*arguments, "--only", "badnets"], monkeypatch)
+    card = (tmp_path / "badnets-cifar10" / "README.md").read_text()
+    assert "| target | 0 (class 0) |" in card
+    assert "| attack success rate | " in card
+    assert hfscan.load(str(tmp_path / "badnets-cifar10")).num_classes == 10
 
 
 def test_audit_your_own_module(
