@@ -110,8 +110,14 @@ def watch(
     with _hooks([inner(net).get_submodule(layer).register_forward_hook(capture)]):
         logits = net(images)
     if not picked:
-        raise AuditError(f"the forward pass does not reach layer {layer}")
+        raise _unreached(layer)
     return picked[0], logits.detach()
+
+
+def _unreached(layer: str) -> AuditError:
+    return AuditError(
+        f"the forward pass does not reach layer {layer}", "take one that `conv_layers` lists"
+    )
 
 
 def feature_map(net: nn.Module, layer: str, images: Tensor) -> Tensor:
@@ -139,7 +145,7 @@ def feature_map(net: nn.Module, layer: str, images: Tensor) -> Tensor:
             net(images)
         except _StopError:
             return captured[0]
-    raise AuditError(f"the forward pass does not reach layer {layer}")
+    raise _unreached(layer)
 
 
 def watch_all(
@@ -336,10 +342,13 @@ def erase(net: nn.Module, channels: Channels, image: Tensor) -> nn.Module:
         layer = layers.get(name)
         if layer is None or layer.skipped:
             reason = layer.skipped if layer else "there is no such conv layer"
-            raise AuditError(f"cannot erase channels of {name}: {reason}")
+            raise AuditError(f"cannot erase channels of {name}: {reason}", "leave that layer out")
         for index in indices:
             if not 0 <= index < layer.channels:
-                raise AuditError(f"{name} has {layer.channels} channels, no channel {index}")
+                raise AuditError(
+                    f"{name} has {layer.channels} channels, no channel {index}",
+                    "audit the model again",
+                )
         for module in (name, *layer.norms):
             _zero_rows(inner(erased).get_submodule(module), indices)
     return erased

@@ -262,7 +262,7 @@ def fitted(model: HubModel, clean: ImageSet) -> ImageSet:
             in another order than the model's.
     """
     if not len(clean):
-        raise DataError(f"{clean.name} has no images")
+        raise DataError(f"{clean.name} has no images", "an audit needs images of every class")
     present = clean.labels.unique()
     if len(present) < 2:
         raise DataError(
@@ -459,7 +459,10 @@ class FlowRepair:
         """
         channels, how = select_channels(self.report, self.settings.erase_rate)
         if not channels:
-            raise AuditError("the audit points at no channel, there is nothing to erase")
+            raise AuditError(
+                "the audit points at no channel, there is nothing to erase",
+                "audit with more --images, or another --detector",
+            )
         settings = dataclasses.replace(self.settings, seed=seed)
         erased = erase(net, channels, one_image(net, clean))
         unlearning, rate = _unlearning(net, clean, self.report.target, settings)

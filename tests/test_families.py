@@ -106,7 +106,7 @@ FAMILIES: dict[str, Callable[[], nn.Module]] = {
         decode_arch_def(BLOCKS), num_classes=CLASSES, stem_size=8, num_features=16
     ),
     "regnet": lambda: RegNet(
-        RegNetCfg(depth=8, w0=8, wa=8, wm=2, group_size=4, se_ratio=0.25, stem_width=8),
+        RegNetCfg(depth=4, w0=8, wa=8, wm=1.7, group_size=4, se_ratio=0.25, stem_width=8),
         num_classes=CLASSES,
     ),
     "convnext": timm_net("test_convnext", **CONVNEXT),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import hfscan
+from hfscan import errors
 
 PACKAGE = Path(hfscan.__file__).parent
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
@@ -106,6 +107,20 @@ def test_only_the_command_line_catches_our_errors() -> None:
         and not (len(node.body) == 1 and isinstance(node.body[0], ast.Raise))
     ]
     assert catchers == ["cli/__init__.py"]
+
+
+def test_every_error_of_ours_has_a_hint() -> None:
+    names = {name for name in vars(errors) if name.endswith("Error")}
+    without = [
+        f"{file}:{node.lineno}"
+        for file, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in names
+        and len(node.args) < 2
+    ]
+    assert without == []
 
 
 def test_help_is_quick() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -13,18 +12,18 @@ from hfscan.types import HubModel, ImageSet
 
 
 def prepare(threads: int | None, quiet: bool) -> None:
-    """Set threads, and keep the libraries' own bars and warnings off stderr where they are not wanted."""
+    """Set threads, and keep the libraries' own bars and messages off stderr where they are not wanted."""
     import datasets
     import torch
+    from huggingface_hub.constants import HF_HUB_DISABLE_PROGRESS_BARS
     from huggingface_hub.utils import disable_progress_bars
 
     if threads is not None:
         torch.set_num_threads(threads)
     datasets.disable_progress_bars()
-    for library in ("datasets", "huggingface_hub"):
-        logging.getLogger(library).setLevel(logging.ERROR)
-    unwanted = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS")
-    if quiet or unwanted or not sys.stderr.isatty():
+    for library in ("datasets", "huggingface_hub"):  # what they log as an error they raise as well
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+    if HF_HUB_DISABLE_PROGRESS_BARS is None and (quiet or not sys.stderr.isatty()):
         disable_progress_bars()
 
 

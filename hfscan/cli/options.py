@@ -90,11 +90,11 @@ Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads; default: all cores.", rich_help_panel=_RUN)
 ]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress, no hints.", rich_help_panel=_REPORT)
+    bool, typer.Option("--quiet", "-q", help="No progress bars.", rich_help_panel=_REPORT)
 ]
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Show every layer.", rich_help_panel=_REPORT)
 ]
 Json = Annotated[
-    bool, typer.Option("--json", help="Same as --format json.", rich_help_panel=_REPORT)
+    bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=_REPORT)
 ]

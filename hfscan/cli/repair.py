@@ -63,14 +63,17 @@ def repair(
     erase_rate: Annotated[
         float,
         typer.Option(
-            help="Share of each layer's channels to erase, if a class is suspected; fmt-flow only.",
+            help="Share of each layer's channels to erase, in (0, 1], if a class is suspected; "
+            "fmt-flow only.",
             rich_help_panel=_TUNING,
         ),
     ] = 0.02,
     epochs: Annotated[
         int, typer.Option(min=0, help="Of fine-tuning.", rich_help_panel=_TUNING)
     ] = 10,
-    lr: Annotated[float, typer.Option(help="Learning rate.", rich_help_panel=_TUNING)] = 0.005,
+    lr: Annotated[
+        float, typer.Option(help="Learning rate, above 0.", rich_help_panel=_TUNING)
+    ] = 0.005,
     batch_size: Annotated[
         int, typer.Option(min=2, help="Images per step.", rich_help_panel=_TUNING)
     ] = 128,
@@ -89,12 +92,15 @@ def repair(
     clean_rate: Annotated[
         float,
         typer.Option(
-            help="Share of the clean images to tune on; the rest measures.", rich_help_panel=_TUNING
+            help="Share of the clean images to tune on, in (0, 1); the rest measures.",
+            rich_help_panel=_TUNING,
         ),
     ] = 0.8,
     max_accuracy_drop: Annotated[
         float,
-        typer.Option(help="A larger loss of accuracy is not written.", rich_help_panel=_TUNING),
+        typer.Option(
+            help="A larger loss of accuracy is not written; in [0, 1].", rich_help_panel=_TUNING
+        ),
     ] = 0.03,
     force: Annotated[
         bool,
@@ -192,8 +198,10 @@ def repair(
     )
     check_repair_settings(settings)
     defense = defense_named(method, _typed(context))
-    if (to or dry_run) and not push:
-        raise UsageError(f"{'--to' if to else '--dry-run'} is for a push", "add --push")
+    pushing = {"--to": to, "--dry-run": dry_run, "--create-pr": create_pr is not None}
+    wanted = [option for option, given in pushing.items() if given]
+    if wanted and not push:
+        raise UsageError(f"{wanted[0]} is for a push", "add --push")
     if push and not (yes or dry_run or sys.stdin.isatty()):
         raise UsageError("a push needs a yes", "pass --yes where nobody can be asked")
     found, remembered = _audited(model, clean_data, report)

@@ -87,7 +87,10 @@ def read_report(path: Path) -> tuple[AuditReport, Inputs]:
     try:
         report = AuditReport.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:
-        raise AuditError(f"{path} is not a JSON report ({str(error)[:100]})") from error
+        raise AuditError(
+            f"{path} is not a JSON report ({str(error)[:100]})",
+            "make one: hfscan audit -o json=FILE",
+        ) from error
     data = report.data
     clean_data = f"{data.name}@{data.revision}" if data.revision else data.name
     return report, Inputs(report.model.ref, report.model.revision, clean_data, data.split)

@@ -54,7 +54,9 @@ def hub_errors(repository: str, revision: str | None = None) -> Iterator[None]:
     except HfHubHTTPError as error:
         raise _http_error(repository, error) from error
     except ValueError as error:  # of names and of the card's metadata
-        raise HubError(" ".join(str(error).split())) from error
+        raise HubError(
+            " ".join(str(error).split()), f"check the name and the card of {repository}"
+        ) from error
     except (
         OfflineModeIsEnabled,
         RevisionResolutionError,

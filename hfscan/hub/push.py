@@ -92,7 +92,10 @@ def plan_push(
         existing = _files(api, to)
     if existing is None:
         if create_pr:
-            raise HubError(f"{to} does not exist, a pull request cannot be opened there")
+            raise HubError(
+                f"{to} does not exist, a pull request cannot be opened there",
+                "leave --create-pr out",
+            )
         return PushPlan(to, True, private, False, None, add, ())
     head, files = existing
     if to == source.ref and head != source.revision:

@@ -252,7 +252,7 @@ def _layer_section(report: AuditReport, *, verbose: bool) -> list[RenderableType
     for layer in shown:
         table.add_row(*map(Text, _layer_cells(layer)))
     captions = [
-        wording.layers_caption(report),
+        wording.layers_caption(),
         *wording.coverage_sentences(report),
         wording.settings_sentence(report, printable),
     ]

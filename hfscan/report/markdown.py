@@ -134,7 +134,7 @@ def _layers(report: AuditReport) -> list[str]:
         "### Layers",
         wording.settings_sentence(report, markdown),
         " ".join(wording.coverage_sentences(report)),
-        wording.layers_caption(report),
+        wording.layers_caption(),
         _details(f"{plural(len(layers), 'layer')}", _table(columns, map(_layer_cells, layers))),
     ] * bool(layers)
 

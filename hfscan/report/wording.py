@@ -146,8 +146,8 @@ def coverage_sentences(report: AuditReport) -> list[str]:
         return []
     parts = [f"{seen.verified:,} tested with all {images} images"]
     if seen.screened:
-        most = max(int(t) for layer in report.layers for t in layer.tested if t < images)
-        fewest = min(int(t) for layer in report.layers for t in layer.tested if t > 0)
+        sizes = {int(size) for layer in report.layers for size in layer.tested if 0 < size < images}
+        most, fewest = max(sizes, default=0), min(sizes, default=0)
         parts.append(f"{seen.screened:,} screened with {fewest} to {most} of them")
     if seen.untested:
         parts.append(f"{seen.untested:,} not tested")
@@ -168,12 +168,11 @@ def _precision(report: AuditReport) -> str:
     return f"{name}, which keeps {percent(report.agreement)} of a sample of float32's predictions"
 
 
-def layers_caption(report: AuditReport) -> str:
+def layers_caption() -> str:
     """How to read the table of layers."""
     return (
         "Accuracy of each channel's reverse-generated images after the last step. "
-        f"Flagged is not a verdict: about {percent(report.settings.tau, 0)} of the channels "
-        "of any model are flagged."
+        "Flagged is not a verdict: some channels of any model are flagged."
     )
 
 
@@ -249,7 +248,7 @@ def _repair_steps(arguments: Sequence[str]) -> list[Step]:
             "Erase the suspicious channels and fine-tune; this continues from this audit:",
             ("hfscan", "repair"),
         ),
-        Step("The same, spelled out:", ("hfscan", "repair", *arguments)),
+        Step("Elsewhere, or later; this audits again:", ("hfscan", "repair", *arguments)),
     ]
 
 

@@ -123,6 +123,13 @@ HUB = [
         where="hub",
     ),
     Case(
+        "unknown split of a dataset",
+        lambda p: [*p.audit(data="cifar10"), "--split", "../tset"],
+        "uoft-cs/cifar10 has no split '../tset'",
+        "choose --split from train, test",
+        where="hub",
+    ),
+    Case(
         "dataset without data files",
         no_data_files,
         "org/empty cannot be read as a dataset",

@@ -57,6 +57,9 @@ def test_the_written_folder(run: Run, victims: Victims, source: Path) -> None:
     assert (out / "config.json").read_bytes() == (source / "config.json").read_bytes()
     _check_report(out, done.json)
     _check_weights(out)
+    for name in ("README.md", "hfscan-report.json"):
+        assert str(source.parent.parent) not in (out / name).read_text()
+        assert str(victims.data.parent) not in (out / name).read_text()
     _check_card(out)
 
 
