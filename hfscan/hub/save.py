@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,12 @@ CONFIG = "config.json"
 
 
 def save(
-    model: HubModel, folder: Path, report: RepairReport | None = None, *, overwrite: bool = False
+    model: HubModel,
+    folder: Path,
+    report: RepairReport | None = None,
+    *,
+    overwrite: bool = False,
+    more: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a model in the Hub's layout; ``timm.create_model("local-dir:<folder>")`` loads it.
 
@@ -32,6 +38,7 @@ def save(
         folder: Where to.
         report: Of the repair; adds ``hfscan-report.json`` and a section to the card.
         overwrite: Replace the folder if it exists.
+        more: Further files, name -> bytes; they replace those of the same name.
 
     Returns:
         ``folder``.
@@ -40,7 +47,7 @@ def save(
         RepairError: The folder exists already, or cannot be written.
     """
     check_target(folder, overwrite=overwrite)
-    files = contents(model, report)
+    files = contents(model, report) | dict(more or {})
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
