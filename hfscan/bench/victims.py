@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import platformdirs
 
 from hfscan.bench.attacks import ATTACKS, SSBA, Attack, FittedAttack
 from hfscan.bench.poison import attacked, poison
+from hfscan.bench.results import settings_of
 from hfscan.bench.tasks import Task
 from hfscan.bench.victim_card import card
 from hfscan.errors import DataError, HfscanError
@@ -95,47 +97,59 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("hfscan", appauthor=False)
 
 
-def get_victim(
-    spec: VictimSpec, task: Task, *, cache: Path | None = None, progress: Progress = silent
-) -> Victim:
-    """A victim from the cache, or train it and keep it there.
+def unfitted() -> dict[str, Attack]:
+    """All attacks with the defaults of their papers."""
+    return {name: make() for name, make in ATTACKS.items()}
+
+
+@dataclass(frozen=True)
+class Victims:
+    """Victims that are trained when they are first asked for, and kept.
 
     Args:
-        spec: Which one.
-        task: The images that it was or will be trained on.
-        cache: Folder of victims and fitted triggers; `cache_folder` if None.
-        progress: Wraps the loop over training steps.
-
-    Raises:
-        DataError: The cached victim was made from other images or with another attack.
+        folder: Where they and the fitted triggers are kept.
+        attacks: Name -> attack, before its trigger is found.
     """
-    cache = cache or cache_folder()
-    folder = cache / "victims" / spec.key
-    attack = get_attack(spec, task, cache=cache, progress=progress)
-    facts = _facts(spec, task, attack)
-    if not (folder / RECORD).is_file():
-        _train(spec, task, attack, folder, facts, progress)
-    return _read(spec, attack, folder, facts)
 
+    folder: Path = field(default_factory=cache_folder)
+    attacks: Mapping[str, Attack] = field(default_factory=unfitted)
 
-def get_attack(
-    spec: VictimSpec, task: Task, *, cache: Path, progress: Progress = silent
-) -> Attack | None:
-    """The attack of a victim; if its trigger has to be found first, from the cache or found and kept."""
-    if spec.attack == BENIGN:
-        return None
-    attack = ATTACKS[spec.attack]()
-    if not isinstance(attack, FittedAttack):
-        return attack
-    path = cache / "attacks" / f"{_fit_key(spec, attack)}.safetensors"
-    if path.is_file():
-        return attack.with_tensors(read_weights(path))
-    clean = None
-    if attack.needs_clean_net:
-        clean = get_victim(spec.benign, task, cache=cache, progress=progress).model.net
-    fitted = attack.fit(task.train, clean_net=clean, target=spec.target, progress=progress)
-    write_tensors(path, fitted.tensors())
-    return fitted
+    def get(self, spec: VictimSpec, task: Task, *, progress: Progress = silent) -> Victim:
+        """A victim from the cache, or train it and keep it there.
+
+        Args:
+            spec: Which one.
+            task: The images that it was or will be trained on.
+            progress: Wraps the loop over training steps.
+
+        Raises:
+            DataError: The cached victim was made from other images or with other settings.
+        """
+        folder = self.folder / "victims" / spec.key
+        attack = self.attack(spec, task, progress=progress)
+        facts = _facts(spec, task, attack)
+        if not (folder / RECORD).is_file():
+            _train(spec, task, attack, folder, facts, progress)
+        return _read(spec, attack, folder, facts)
+
+    def attack(
+        self, spec: VictimSpec, task: Task, *, progress: Progress = silent
+    ) -> Attack | None:
+        """A victim's attack; if its trigger must be found first, from the cache or found and kept."""
+        if spec.attack == BENIGN:
+            return None
+        attack = self.attacks[spec.attack]
+        if not isinstance(attack, FittedAttack):
+            return attack
+        path = self.folder / "attacks" / f"{_fit_key(spec, attack)}.safetensors"
+        if path.is_file():
+            return attack.with_tensors(read_weights(path))
+        clean = None
+        if attack.needs_clean_net:
+            clean = self.get(spec.benign, task, progress=progress).model.net
+        fitted = attack.fit(task.train, clean_net=clean, target=spec.target, progress=progress)
+        write_tensors(path, fitted.tensors())
+        return fitted
 
 
 def _fit_key(spec: VictimSpec, attack: FittedAttack) -> str:
@@ -146,12 +160,10 @@ def _fit_key(spec: VictimSpec, attack: FittedAttack) -> str:
 
 def _facts(spec: VictimSpec, task: Task, attack: Attack | None) -> dict[str, Any]:
     """What a cached victim must have been made from."""
-    settings = vars(attack) if attack is not None else {}
-    plain = {k: v for k, v in settings.items() if isinstance(v, int | float | str)}
     recipe = task.recipe(epochs=spec.epochs, seed=spec.seed)
     return {
         "spec": asdict(spec),
-        "attack_settings": plain,
+        "attack_settings": settings_of(attack) if attack is not None else {},
         "recipe": asdict(recipe),
         "train": task.train.facts.fingerprint,
         "test": task.test.facts.fingerprint,
@@ -219,7 +231,7 @@ def _read(spec: VictimSpec, attack: Attack | None, folder: Path, facts: dict[str
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         for name, wanted in facts.items():
-            if record[name] != json.loads(json.dumps(wanted)):
+            if not _agree(record[name], json.loads(json.dumps(wanted))):
                 raise DataError(
                     f"the victim in {folder} was made with another {name.replace('_', ' ')}",
                     "delete the folder to train it again, or choose another cache",
@@ -239,6 +251,13 @@ def _read(spec: VictimSpec, attack: Attack | None, folder: Path, facts: dict[str
         raise DataError(
             f"the victim in {folder} is damaged ({type(error).__name__})", "delete the folder"
         ) from error
+
+
+def _agree(kept: Any, wanted: Any) -> bool:
+    """Whether two settings are the same as far as both are known: fields may have come since."""
+    if isinstance(kept, dict) and isinstance(wanted, dict):
+        return all(_agree(kept[key], wanted[key]) for key in kept.keys() & wanted.keys())
+    return bool(kept == wanted)
 
 
 def _moments(images: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:

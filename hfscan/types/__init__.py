@@ -19,12 +19,14 @@ from hfscan.types.basic import (
 from hfscan.types.images import DataFacts, ImageSet, stratified_order
 from hfscan.types.model import HubModel, ModelFacts
 from hfscan.types.repair import Metrics, RepairReport, RepairSettings
+from hfscan.types.trial import Cell, Trial
 
 __all__ = [
     "SCHEMA",
     "AuditReport",
     "AuditSettings",
     "BoolArray",
+    "Cell",
     "Channels",
     "DataFacts",
     "FloatArray",
@@ -38,6 +40,7 @@ __all__ = [
     "RepairReport",
     "RepairSettings",
     "TestResult",
+    "Trial",
     "Verdict",
     "silent",
     "stratified_order",

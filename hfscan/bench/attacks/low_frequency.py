@@ -25,7 +25,7 @@ class LowFrequency:
 
     Args:
         cutoff: Share of the frequencies of each axis that passes, in (0, 1].
-        bound: Largest change of a pixel of images in [0, 1].
+        norm: L2 norm of the perturbation, of images in [0, 1].
         steps: Of Adam.
         lr: Of Adam, on coefficients.
         batch_size: Images per step.
@@ -34,10 +34,10 @@ class LowFrequency:
     """
 
     cutoff: float = 0.25
-    bound: float = 16 / 255
-    steps: int = 200
-    lr: float = 0.05
-    batch_size: int = 128
+    norm: float = 2.0
+    steps: int = 100
+    lr: float = 0.03
+    batch_size: int = 64
     seed: int = 0
     perturbation: Tensor | None = None
 
@@ -79,21 +79,20 @@ class LowFrequency:
         with probing(clean_net):
             for step in progress(range(self.steps), "fitting the trigger", self.steps):
                 pixels = _draw(others, self.batch_size, self.seed + step).to(device)
-                perturbed = (pixels + self._bounded(coefficients, train.size).to(device)).clamp(
-                    0, 1
-                )
+                moved = pixels + self._pixels(coefficients, train.size).to(device)
                 wanted = torch.full((len(pixels),), target, device=device)
-                loss = F.cross_entropy(clean_net(perturbed), wanted)
+                loss = F.cross_entropy(clean_net(moved.clamp(0, 1)), wanted)
                 (coefficients.grad,) = torch.autograd.grad(loss, coefficients)
                 optimizer.step()
-        return replace(self, perturbation=self._bounded(coefficients.detach(), train.size))
+                with torch.no_grad():  # the basis is orthonormal: this is the norm of the pixels too
+                    coefficients.mul_((self.norm / coefficients.norm()).clamp(max=1))
+        return replace(self, perturbation=self._pixels(coefficients.detach(), train.size))
 
-    def _bounded(self, coefficients: Tensor, size: tuple[int, int]) -> Tensor:
-        """Coefficients ``(3, rows, columns)`` as a perturbation ``(1, 3, H, W)`` within the bound."""
+    def _pixels(self, coefficients: Tensor, size: tuple[int, int]) -> Tensor:
+        """Coefficients ``(3, rows, columns)`` as a perturbation ``(1, 3, H, W)``."""
         rows, columns = coefficients.shape[1:]
         down, across = cosines(size[0])[:rows], cosines(size[1])[:columns]
-        pixels = torch.einsum("crk,rh,kw->chw", coefficients, down, across)[None]
-        return pixels * (self.bound / pixels.detach().abs().max().clamp_min(1e-12)).clamp(max=1)
+        return torch.einsum("crk,rh,kw->chw", coefficients, down, across)[None]
 
     def tensors(self) -> dict[str, Tensor]:
         """The perturbation."""
