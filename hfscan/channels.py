@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 
 from hfscan.errors import AuditError
 from hfscan.models.classifier import inner
-from hfscan.types import Channels
+from hfscan.types import Channels, ImageSet
 
 UNSUPPORTED_CONVS = (
     nn.Conv1d,
@@ -136,6 +136,11 @@ def feature_map(net: nn.Module, layer: str, images: Tensor) -> Tensor:
         except _StopError:
             return captured[0]
     raise AuditError(f"the forward pass does not reach layer {layer}")
+
+
+def one_image(net: nn.Module, images: ImageSet) -> Tensor:
+    """The first image as ``(1, 3, H, W)`` in [0, 1] where the network is, to look at its layers with."""
+    return images.images[:1].to(next(net.parameters()).device).float() / 255
 
 
 def conv_layers(net: nn.Module, image: Tensor) -> list[ConvLayer]:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hfscan.types import ImageSet, Progress, silent
-from hfscan.unlearn import Unlearning
+
+Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""Network, images ``(B, 3, H, W)`` and labels ``(B,)`` of a batch -> the loss, a scalar."""
+
+
+class Carrier(Protocol):
+    """Lets a part of the images carry something in training, with their true labels."""
+
+    def renew(self, net: nn.Module) -> float:
+        """Called before each epoch, with the network as it is then."""
+
+    def carry(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Images ``(B, 3, H, W)`` in [0, 1] -> the same, some changed, as a new tensor."""
+
+
+def cross_entropy(net: nn.Module, pixels: Tensor, labels: Tensor) -> Tensor:
+    """The usual `Objective`; computed in float32 whatever the network computes in."""
+    return F.cross_entropy(net(pixels).float(), labels)
 
 
 @dataclass(frozen=True)
@@ -76,10 +93,11 @@ def fit(
     images: ImageSet,
     config: FitConfig,
     *,
-    unlearning: Unlearning | None = None,
+    objective: Objective = cross_entropy,
+    unlearning: Carrier | None = None,
     progress: Progress = silent,
 ) -> list[float]:
-    """Train ``net`` in place by cross-entropy and leave it in eval mode.
+    """Train ``net`` in place, by cross-entropy if nothing else is said, and leave it in eval mode.
 
     A last batch of a single image is left out: batch norms cannot train on one. Dropout is seeded too; the
     global random state is left as it was.
@@ -88,6 +106,7 @@ def fit(
         net: float32 ``(B, 3, H, W)`` in [0, 1] -> logits ``(B, K)``.
         images: What to train on.
         config: How.
+        objective: What goes down.
         unlearning: Lets images carry perturbations, which are found anew for each epoch.
         progress: Wraps the loop over steps.
 
@@ -112,7 +131,7 @@ def fit(
                 pixels = unlearning.carry(pixels, generator)
             pixels = pixels.contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
-                loss = F.cross_entropy(net(pixels).float(), labels.to(device))
+                loss = objective(net, pixels, labels.to(device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any
 
 from hfscan.errors import DataError
 from hfscan.types import Cell, Trial
@@ -29,7 +31,9 @@ def read_trials(path: Path) -> list[Trial]:
         try:
             trial = Trial.from_dict(json.loads(line))
         except (ValueError, DataError, AttributeError, RecursionError) as error:
-            raise DataError(f"line {number} of {path} is not a trial ({str(error)[:100]})") from error
+            raise DataError(
+                f"line {number} of {path} is not a trial ({str(error)[:100]})"
+            ) from error
         trials[trial.cell] = trial
     return list(trials.values())
 
@@ -56,10 +60,15 @@ def remaining(cells: Iterable[Cell], trials: Iterable[Trial]) -> list[Cell]:
     return [cell for cell in cells if cell not in done]
 
 
-def settings_of(thing: object) -> Mapping[str, int | float | str | bool]:
-    """The plain hyper-parameters of an attack or a defense."""
-    fields = vars(thing).items()
-    return {name: value for name, value in fields if isinstance(value, int | float | str)}
+def settings_of(thing: object) -> dict[str, Any]:
+    """The hyper-parameters of an attack or a defense: those of its fields that are plain data."""
+    found: dict[str, Any] = {}
+    for name, value in vars(thing).items():
+        if isinstance(value, int | float | str):
+            found[name] = value
+        elif is_dataclass(value):
+            found[name] = settings_of(value)
+    return found
 
 
 def _is_json(line: str) -> bool:

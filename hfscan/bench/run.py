@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, product
+from typing import Any, cast
 
 from hfscan.bench.poison import attacked
 from hfscan.bench.results import settings_of
 from hfscan.bench.tasks import Task
 from hfscan.bench.victims import Victim, Victims, VictimSpec
 from hfscan.metrics import coverage, measure, tac
+from hfscan.train import FitConfig
 from hfscan.types import (
     Cell,
     Defense,
@@ -160,6 +162,7 @@ def _part(images: ImageSet, part: slice) -> ImageSet:
 def _attempt(
     cell: Cell, defense: Defense, subject: Subject, task: Task, progress: Progress
 ) -> Trial:
+    defense = adapted(defense, task)
     trial = Trial(cell, before=subject.before, settings=settings_of(defense))
     clean = task.train.split_at(cell.clean_rate, seed=cell.seed)[0]
     started = time.monotonic()
@@ -181,6 +184,16 @@ def _attempt(
         erased=sum(map(len, erased.values())),
         seconds=seconds,
     )
+
+
+def adapted(defense: Defense, task: Task) -> Defense:
+    """A defense that mirrors images only where these keep their class, which any defender knows."""
+    tuning = getattr(defense, "tuning", None)
+    if not isinstance(tuning, FitConfig) or tuning.flip == task.settings.flip:
+        return defense
+    settings: dict[str, Any] = {"tuning": replace(tuning, flip=task.settings.flip)}
+    changed: Defense = replace(cast(Any, defense), **settings)
+    return changed
 
 
 def _described(error: Exception) -> str:

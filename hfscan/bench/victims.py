@@ -132,9 +132,7 @@ class Victims:
             _train(spec, task, attack, folder, facts, progress)
         return _read(spec, attack, folder, facts)
 
-    def attack(
-        self, spec: VictimSpec, task: Task, *, progress: Progress = silent
-    ) -> Attack | None:
+    def attack(self, spec: VictimSpec, task: Task, *, progress: Progress = silent) -> Attack | None:
         """A victim's attack; if its trigger must be found first, from the cache or found and kept."""
         if spec.attack == BENIGN:
             return None

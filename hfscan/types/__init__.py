@@ -18,7 +18,7 @@ from hfscan.types.basic import (
 )
 from hfscan.types.images import DataFacts, ImageSet, stratified_order
 from hfscan.types.model import HubModel, ModelFacts
-from hfscan.types.repair import Metrics, RepairReport, RepairSettings
+from hfscan.types.repair import Defense, Metrics, Repaired, RepairReport, RepairSettings
 from hfscan.types.trial import Cell, Trial
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Cell",
     "Channels",
     "DataFacts",
+    "Defense",
     "FloatArray",
     "HubModel",
     "ImageSet",
@@ -39,6 +40,7 @@ __all__ = [
     "Progress",
     "RepairReport",
     "RepairSettings",
+    "Repaired",
     "TestResult",
     "Trial",
     "Verdict",

@@ -4,11 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
+
+from torch import nn
 
 from hfscan.types.audit import AuditReport, TestResult
-from hfscan.types.basic import SCHEMA, Channels, Verdict
-from hfscan.types.images import DataFacts
+from hfscan.types.basic import SCHEMA, Channels, Progress, Verdict, silent
+from hfscan.types.images import DataFacts, ImageSet
+
+
+@dataclass(frozen=True, eq=False)
+class Repaired:
+    """What a defense makes of a network.
+
+    Args:
+        net: The repaired copy, in eval mode.
+        erased: The channels that it erased; empty for a defense that erases none.
+        how: One sentence for the report.
+        unlearned: Share of images that an inverted trigger led to the suspected class before; None
+            where none was inverted.
+    """
+
+    net: nn.Module
+    erased: Channels = field(default_factory=dict)
+    how: str = ""
+    unlearned: float | None = None
+
+
+class Defense(Protocol):
+    """A way to repair a network with clean images; its hyper-parameters are fields of a dataclass."""
+
+    def repair(
+        self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
+    ) -> Repaired:
+        """Repair a copy of a network.
+
+        Args:
+            net: float32 ``(B, 3, H, W)`` in [0, 1] -> logits ``(B, K)``; it is left as it was.
+            clean: Clean images of the network's size and classes, all of them to tune with.
+            seed: Of everything random.
+            progress: Shaped like ``rich.progress.track``.
+        """
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,9 @@ class LowFrequency:
                 loss = F.cross_entropy(clean_net(moved.clamp(0, 1)), wanted)
                 (coefficients.grad,) = torch.autograd.grad(loss, coefficients)
                 optimizer.step()
-                with torch.no_grad():  # the basis is orthonormal: this is the norm of the pixels too
+                with (
+                    torch.no_grad()
+                ):  # the basis is orthonormal: this is the norm of the pixels too
                     coefficients.mul_((self.norm / coefficients.norm()).clamp(max=1))
         return replace(self, perturbation=self._pixels(coefficients.detach(), train.size))
 

@@ -1,0 +1,21 @@
+"""Defenses: ways to repair a backdoored network with a few clean images.
+
+A defense is a frozen dataclass whose fields are its hyper-parameters, with the defaults of its paper, and one
+verb, `repair`. It is given the network and clean images: nothing of the attack, the trigger or the target.
+"""
+
+from __future__ import annotations
+
+from hfscan.bench.defenses.clp import LipschitzPruning
+from hfscan.bench.defenses.fmt import FeatureMapTesting
+from hfscan.bench.defenses.ft import FineTuning
+from hfscan.types import Defense, Repaired
+
+DEFENSES: dict[str, type[Defense]] = {
+    "ft": FineTuning,
+    "clp": LipschitzPruning,
+    "fmt": FeatureMapTesting,
+}
+"""Name -> class; its fields are the hyper-parameters."""
+
+__all__ = ["DEFENSES", "Defense", "Repaired"]

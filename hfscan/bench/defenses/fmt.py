@@ -1,0 +1,56 @@
+"""FMT as in its paper: test every feature map, erase the outliers, fine-tune.
+
+Huang et al., "FMT: Removing Backdoor Feature Maps via Feature Map Testing in Deep Neural Networks":
+Algorithm 1 gives the accuracy profiles, an Elliptic Envelope for each layer marks the outliers
+(section III-E), their weights are set to zero and the network is fine-tuned (section III-F). All of it
+is done by the functions that ``hfscan audit`` and ``hfscan repair`` call.
+
+Deviation: of the outliers, those of high accuracy are kept, as in an audit: they hurt nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from torch import nn
+
+from hfscan.bench.defenses.ft import TUNING
+from hfscan.channels import erase, one_image
+from hfscan.detectors import DETECTORS
+from hfscan.fmt import profile
+from hfscan.pipeline import low_outliers
+from hfscan.train import FitConfig, fit
+from hfscan.types import AuditSettings, ImageSet, Progress, Repaired, silent
+
+
+@dataclass(frozen=True)
+class FeatureMapTesting:
+    """Erase each layer's outliers of low accuracy, fine-tune.
+
+    Cost: ``audit.steps`` passes with gradient over ``audit.images`` images for each channel, and
+    ``tuning.epochs`` passes over the clean images.
+
+    Args:
+        audit: Of the test: images, steps, step size, eps, detector and its ratio tau.
+        tuning: How to fine-tune; its seed is replaced.
+    """
+
+    audit: AuditSettings = field(default_factory=AuditSettings)
+    tuning: FitConfig = TUNING
+
+    def repair(
+        self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
+    ) -> Repaired:
+        """Test, erase, fine-tune."""
+        sample = clean.sample(self.audit.images, seed=seed)
+        detector = DETECTORS[self.audit.detector](self.audit.tau, seed)
+        erased = {
+            layer.layer.name: np.flatnonzero(low_outliers(detector, layer.accuracy)).tolist()
+            for layer in profile(net, sample, replace(self.audit, seed=seed), progress=progress)
+            if not layer.skipped
+        }
+        tuned = erase(net, erased, one_image(net, clean))
+        fit(tuned, clean, replace(self.tuning, seed=seed), progress=progress)
+        how = f"the outliers of low accuracy of the {self.audit.detector} detector, then fine-tuned"
+        return Repaired(tuned, {layer: found for layer, found in erased.items() if found}, how)
