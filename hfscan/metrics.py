@@ -66,7 +66,7 @@ def der(before: Metrics, after: Metrics) -> float:
     return (undone - lost + 1) / 2
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def tac(
     net: nn.Module, clean: ImageSet, attacked: ImageSet, *, batch_size: int = 250
 ) -> dict[str, FloatArray]:

@@ -23,6 +23,7 @@ FENCES = {
     "datasets": ("data.py", "cli/loading.py"),
     "sklearn": ("detectors/", "bench/"),
     "timm": ("hub/", "models/"),
+    "matplotlib": ("bench/plot.py",),
     "click": (),
 }
 """Library -> the files that may import it."""

@@ -179,7 +179,7 @@ def _attempt(
     return replace(
         trial,
         after=after,
-        coverage=coverage(erased, subject.sensitivity) if erased else None,
+        coverage=coverage(erased, subject.sensitivity),
         local_coverage=coverage(erased, touched) if touched else None,
         erased=sum(map(len, erased.values())),
         seconds=seconds,

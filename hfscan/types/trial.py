@@ -50,8 +50,8 @@ class Trial:
         cell: What was tried.
         before: The victim on the test images; None if there was no victim.
         after: The repaired network; None if the trial failed.
-        coverage: Share of the backdoor channels that were erased; None if the defense erases none.
-        local_coverage: The same among the layers in which the defense erased anything.
+        coverage: Share of the backdoor channels that were erased; None if the trial failed.
+        local_coverage: The same in the layers in which anything was erased; None if nothing was.
         erased: How many channels were erased.
         seconds: How long the repair took.
         settings: Hyper-parameters of the defense.

@@ -150,7 +150,7 @@ class Encoder(nn.Module):
         deep = F.interpolate(self.deep(self.coarse(full)), size, mode="nearest")
         joined = self.join(torch.cat([full, deep], 1))
         residual: Tensor = self.residual(torch.cat([joined, bits], 1))
-        return (images + 0.1 * residual).clamp(0, 1)
+        return (images + residual).clamp(0, 1)
 
 
 class Stego(nn.Module):
