@@ -165,7 +165,8 @@ def _optimizer(
     )
     total = config.epochs * steps
     if one_cycle:
+        warm_up = 0.25 if total != 4 else 0.3  # torch divides by zero where it is exactly one step
         return optimizer, torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, config.lr, total_steps=total, pct_start=0.25, cycle_momentum=False
+            optimizer, config.lr, total_steps=total, pct_start=warm_up, cycle_momentum=False
         )
     return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)

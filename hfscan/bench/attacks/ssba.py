@@ -25,18 +25,18 @@ class SSBA:
         width: Channels of the encoder and decoder.
         steps: Of training them.
         batch_size: Images per step.
-        lr: Of Adam.
+        lr: Peak learning rate of Adam.
         distortion: Final weight of the mean squared residual beside the bits' cross-entropy.
         seed: Of the string, the networks, and the choice of images.
         stego: The trained networks, once `fit` has run.
     """
 
     bits: int = 32
-    width: int = 24
-    steps: int = 1500
-    batch_size: int = 64
-    lr: float = 2e-3
-    distortion: float = 150.0
+    width: int = 16
+    steps: int = 400
+    batch_size: int = 32
+    lr: float = 4e-3
+    distortion: float = 8.0
     seed: int = 0
     stego: Stego | None = None
 
@@ -77,12 +77,14 @@ class SSBA:
             stego = Stego(self.bits, self.width)
         generator = torch.Generator().manual_seed(self.seed)
         optimizer = torch.optim.Adam(stego.parameters(), lr=self.lr)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.lr, total_steps=self.steps + 1, pct_start=0.1
+        )
         for step in progress(range(self.steps), "training the encoder", self.steps):
             chosen = torch.randint(len(train), (self.batch_size,), generator=generator)
             pixels = train.images[chosen].float() / 255
             # the bits first: an encoder that may not change anything learns nothing
-            weight = self.distortion * min(1.0, 2 * step / self.steps)
+            weight = self.distortion * min(1.0, max(0.0, 2.5 * step / self.steps - 0.75))
             loss = self._loss(stego, pixels, weight, generator)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -137,20 +139,19 @@ class Encoder(nn.Module):
         self.spread = nn.Linear(bits, 3 * 8 * 8)
         self.full = _conv(6, width)
         self.coarse = _conv(width, 2 * width, stride=2)
-        self.deep = _conv(2 * width, 2 * width)
         self.join = _conv(3 * width, width)
         self.residual = nn.Conv2d(width + 3, 3, 1)
 
     def forward(self, images: Tensor, message: Tensor) -> Tensor:
         """A small U-net predicts the residual (StegaStamp, section 3.1)."""
         size = images.shape[2:]
-        bits = self.spread(message - 0.5).view(-1, 3, 8, 8)
+        bits = self.spread(2 * message - 1).view(-1, 3, 8, 8)
         bits = F.interpolate(bits, size, mode="nearest")
         full = self.full(torch.cat([images - 0.5, bits], 1))
-        deep = F.interpolate(self.deep(self.coarse(full)), size, mode="nearest")
+        deep = F.interpolate(self.coarse(full), size, mode="nearest")
         joined = self.join(torch.cat([full, deep], 1))
         residual: Tensor = self.residual(torch.cat([joined, bits], 1))
-        return (images + residual).clamp(0, 1)
+        return (images + 0.3 * residual).clamp(0, 1)
 
 
 class Stego(nn.Module):
@@ -160,18 +161,23 @@ class Stego(nn.Module):
         super().__init__()
         self.encoder = Encoder(bits, width)
         self.decoder = nn.Sequential(
-            _conv(3, width),
-            _conv(width, 2 * width, stride=2),
-            _conv(2 * width, 2 * width, stride=2),
+            _conv(3, width, norm=True),
+            _conv(width, 2 * width, stride=2, norm=True),
+            _conv(2 * width, 2 * width, stride=2, norm=True),
             nn.AdaptiveAvgPool2d(8),
             nn.Flatten(),
             nn.Linear(2 * width * 8 * 8, bits),
         )
 
 
-def _conv(channels: int, out_channels: int, *, stride: int = 1) -> nn.Sequential:
+def _conv(
+    channels: int, out_channels: int, *, stride: int = 1, norm: bool = False
+) -> nn.Sequential:
+    """A 3x3 convolution and a ReLU; without the norms, the decoder hardly begins to learn."""
     return nn.Sequential(
-        nn.Conv2d(channels, out_channels, 3, stride=stride, padding=1), nn.ReLU(inplace=True)
+        nn.Conv2d(channels, out_channels, 3, stride=stride, padding=1),
+        nn.BatchNorm2d(out_channels) if norm else nn.Identity(),
+        nn.ReLU(inplace=True),
     )
 
 
