@@ -6,16 +6,17 @@ A channel is ``(name of the layer, index)``, never a position in some list of al
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from hfscan.errors import AuditError
-from hfscan.models.classifier import inner
+from hfscan.models.classifier import Classifier, inner
 from hfscan.types import Channels, ImageSet
 
 UNSUPPORTED_CONVS = (
@@ -136,6 +137,72 @@ def feature_map(net: nn.Module, layer: str, images: Tensor) -> Tensor:
         except _StopError:
             return captured[0]
     raise AuditError(f"the forward pass does not reach layer {layer}")
+
+
+def watch_all(
+    net: nn.Module, layers: Sequence[str], images: Tensor, pick: Callable[[Tensor], Tensor]
+) -> tuple[list[Tensor], Tensor]:
+    """One forward pass that also looks at the outputs of several modules, to train with both.
+
+    Args:
+        net: The network, in whatever mode.
+        layers: Names of the modules; where one is called more than once, the first call counts.
+        images: ``(B, 3, H, W)`` in [0, 1].
+        pick: Takes what is wanted out of an output ``(B, C, h, w)``, as a copy: in-place layers may
+            overwrite it.
+
+    Returns:
+        What was picked, in the order of ``layers``, and the logits ``(B, K)``, attached to the graph.
+
+    Raises:
+        AuditError: The forward pass does not reach one of them.
+    """
+    picked: dict[str, Tensor] = {}
+
+    def capture(layer: str, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        if layer not in picked:
+            picked[layer] = pick(output)
+
+    modules = {layer: inner(net).get_submodule(layer) for layer in layers}
+    handles = [
+        module.register_forward_hook(partial(capture, layer)) for layer, module in modules.items()
+    ]
+    with _hooks(handles):
+        logits: Tensor = net(images)
+    for layer in layers:
+        if layer not in picked:
+            raise AuditError(f"the forward pass does not reach layer {layer}")
+    return [picked[layer] for layer in layers], logits
+
+
+def stages(net: nn.Module, image: Tensor) -> list[str]:
+    """The module that ends each stage of a network: the last with convolutions at a resolution.
+
+    In a residual network these are the groups of blocks.
+
+    Args:
+        net: The network; it is left as it was.
+        image: One image ``(1, 3, H, W)`` in [0, 1].
+
+    Returns:
+        Names, in order of execution; their outputs are feature maps ``(B, C, h, w)`` of more than one
+        pixel.
+    """
+    last: dict[torch.Size, str] = {}
+
+    def leave(name: str, module: nn.Module, args: tuple[object, ...], output: object) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
+            last.pop(output.shape[2:], None)
+            last[output.shape[2:]] = name
+
+    handles = [
+        module.register_forward_hook(partial(leave, name))
+        for name, module in inner(net).named_modules()
+        if name and any(isinstance(part, nn.Conv2d) for part in module.modules())
+    ]
+    with _hooks(handles), probing(net), torch.no_grad():
+        net(image)
+    return list(last.values())
 
 
 def one_image(net: nn.Module, images: ImageSet) -> Tensor:
@@ -278,3 +345,29 @@ def _zero_rows(module: nn.Module, indices: list[int]) -> None:
     for parameter in (module.weight, getattr(module, "bias", None)):
         if isinstance(parameter, Tensor):
             parameter[indices] = 0
+
+
+def kept_rows(net: nn.Module, channels: Channels, image: Tensor) -> dict[str, Tensor]:
+    """What must stay zero for erased channels to stay erased while the network is trained.
+
+    Args:
+        net: The network.
+        channels: From `erase`.
+        image: One image ``(1, 3, H, W)`` in [0, 1], to find the norms with.
+
+    Returns:
+        Parameter name in ``net`` -> 0 in the rows of erased channels, 1 in the others, ``(C, 1, ...)``.
+    """
+    masks = {}
+    for layer in conv_layers(net, image):
+        for module in (layer.name, *layer.norms) if layer.name in channels else ():
+            for name, parameter in inner(net).get_submodule(module).named_parameters():
+                mask = parameter.new_ones(len(parameter), *[1] * (parameter.ndim - 1))
+                mask[channels[layer.name]] = 0
+                masks[outer_name(net, f"{module}.{name}")] = mask
+    return masks
+
+
+def outer_name(net: nn.Module, name: str) -> str:
+    """What a parameter of the network inside a `Classifier` is called from outside."""
+    return f"net.{name}" if isinstance(net, Classifier) else name

@@ -12,8 +12,19 @@ import torch.nn.functional as F
 from timm.layers import BatchNormAct2d, CondConv2d, LayerNorm2d, ScaledStdConv2d, StdConv2d
 from torch import Tensor, nn
 
-from hfscan.channels import conv_layers, erase, feature_map, probing, watch
+from hfscan.channels import (
+    conv_layers,
+    erase,
+    feature_map,
+    kept_rows,
+    outer_name,
+    probing,
+    stages,
+    watch,
+    watch_all,
+)
 from hfscan.errors import AuditError
+from hfscan.models.classifier import Classifier
 
 IMAGE = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(3))
 IMAGES = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(4))
@@ -420,3 +431,58 @@ def test_probing_restores_modes_and_gradients(tiny_net: nn.Module) -> None:
         assert not any(parameter.requires_grad for parameter in tiny_net.parameters())
     with state_kept(tiny_net), pytest.raises(RuntimeError, match="planned"), probing(tiny_net):
         raise RuntimeError("planned")
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_rows_to_keep(wrapped: bool) -> None:
+    """Zero exactly where `erase` writes zeros; the names are those of the whole network."""
+    body = classifier(conv=nn.Conv2d(3, 8, 3), norm=nn.BatchNorm2d(8), last=nn.Conv2d(8, 8, 1))
+    whole = Classifier(body, [0.0] * 3, [1.0] * 3) if wrapped else body
+    channels = {"conv": [1, 5]}
+    masks = kept_rows(whole, channels, IMAGE)
+    assert masks.keys() == {
+        outer_name(whole, name) for name in ("conv.weight", "conv.bias", "norm.weight", "norm.bias")
+    }
+    erased = dict(erase(whole, channels, IMAGE).named_parameters())
+    for name, parameter in whole.named_parameters():
+        kept = parameter * masks[name] if name in masks else parameter
+        assert torch.equal(kept, erased[name])
+
+
+# --- several modules at once
+
+
+def test_the_stages_of_a_residual_network() -> None:
+    net = timm.create_model("preactresnet18", width=4, num_classes=4)
+    names = ["layer1", "layer2", "layer3", "layer4"]
+    whole = Classifier(net, [0.0] * 3, [1.0] * 3)
+    assert stages(whole, torch.rand(1, 3, 32, 32)) == names
+    assert stages(whole, IMAGE) == names[:3]  # the last has a single pixel of images of 8x8
+
+
+def test_the_stages_of_convs_in_a_row() -> None:
+    body = classifier(
+        conv1=nn.Conv2d(3, 8, 3), conv2=nn.Conv2d(8, 8, 1), norm=nn.BatchNorm2d(8), act=nn.ReLU()
+    )
+    assert stages(body, IMAGE) == ["conv2"]
+
+
+def test_watching_several_layers() -> None:
+    body = classifier(conv1=nn.Conv2d(3, 8, 3), act=nn.ReLU(inplace=True), conv2=nn.Conv2d(8, 8, 1))
+    names = ["conv2", "conv1"]
+    maps, logits = watch_all(body, names, IMAGES, lambda output: output.clone())
+    assert torch.equal(logits, body(IMAGES))
+    for name, found in zip(names, maps, strict=True):
+        assert torch.equal(found, feature_map(body, name, IMAGES))
+    (maps[1].sum() + logits.sum()).backward()
+    assert all(parameter.grad is not None for parameter in body.parameters())
+    assert not any(module._forward_hooks for module in body.modules())
+
+
+def test_watching_a_layer_that_is_not_reached() -> None:
+    body = classifier(conv=nn.Conv2d(3, 8, 3))
+    body.idle = nn.Identity()
+    body.__class__ = type("Idle", (nn.Sequential,), {"forward": lambda self, x: self.conv(x)})
+    with pytest.raises(AuditError, match="does not reach layer idle"):
+        watch_all(body, ["conv", "idle"], IMAGES, torch.clone)
+    assert not any(module._forward_hooks for module in body.modules())

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from hfscan.bench.defenses.clp import LipschitzPruning
 from hfscan.bench.defenses.fmt import FeatureMapTesting
+from hfscan.bench.defenses.fp import FinePruning
 from hfscan.bench.defenses.ft import FineTuning
+from hfscan.bench.defenses.nad import AttentionDistillation
 from hfscan.types import Defense, Repaired
 
 DEFENSES: dict[str, type[Defense]] = {
     "ft": FineTuning,
+    "fp": FinePruning,
     "clp": LipschitzPruning,
+    "nad": AttentionDistillation,
     "fmt": FeatureMapTesting,
 }
 """Name -> class; its fields are the hyper-parameters."""

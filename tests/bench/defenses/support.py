@@ -5,6 +5,7 @@ from __future__ import annotations
 from hfscan.bench.defenses import DEFENSES, Defense
 from hfscan.bench.defenses.clp import LipschitzPruning
 from hfscan.bench.defenses.fmt import FeatureMapTesting
+from hfscan.bench.defenses.fp import FinePruning
 from hfscan.train import FitConfig
 from hfscan.types import AuditSettings
 
@@ -12,6 +13,7 @@ TUNING = FitConfig(epochs=1, lr=1e-3, batch_size=16, padding=1)
 AUDIT = AuditSettings(images=40, steps=3, step_size=0.1, eps=0.3, detector="kmeans")
 
 QUICK: dict[str, Defense] = {
+    "fp": FinePruning(step=1 / 8, tuning=TUNING),
     "clp": LipschitzPruning(u=1.0),
     "fmt": FeatureMapTesting(audit=AUDIT, tuning=TUNING),
 }

@@ -104,7 +104,7 @@ def test_the_seed_decides(name: str, planted_net: nn.Module, tiny_set: ImageSet)
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-@pytest.mark.parametrize("name", ["clp", "fmt"])
+@pytest.mark.parametrize("name", ["fp", "clp", "fmt"])
 def test_erased_maps_are_zero(name: str, planted_net: nn.Module, tiny_set: ImageSet) -> None:
     defense = quick(name)
     if name == "fmt":
