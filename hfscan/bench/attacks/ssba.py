@@ -173,7 +173,7 @@ class Stego(nn.Module):
 def _conv(
     channels: int, out_channels: int, *, stride: int = 1, norm: bool = False
 ) -> nn.Sequential:
-    """A 3x3 convolution and a ReLU; without the norms, the decoder hardly begins to learn."""
+    """A 3x3 convolution and a ReLU, with a batch norm between them where it is wanted."""
     return nn.Sequential(
         nn.Conv2d(channels, out_channels, 3, stride=stride, padding=1),
         nn.BatchNorm2d(out_channels) if norm else nn.Identity(),
