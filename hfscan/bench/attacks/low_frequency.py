@@ -33,10 +33,10 @@ class LowFrequency:
         perturbation: ``(1, 3, H, W)``, once it is found.
     """
 
-    cutoff: float = 0.25
-    norm: float = 2.0
+    cutoff: float = 0.375
+    norm: float = 3.0
     steps: int = 100
-    lr: float = 0.03
+    lr: float = 0.1
     batch_size: int = 64
     seed: int = 0
     perturbation: Tensor | None = None
