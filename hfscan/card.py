@@ -84,7 +84,13 @@ def _section(report: RepairReport) -> str:
         source += f" at commit `{facts.revision}`"
     return (
         "## Sanitized with hfscan\n\n"
-        f"These weights were made from {source} (weights sha256 `{facts.weights_sha256}`) by erasing "
-        "channels and fine-tuning on clean images. `hfscan-report.json` has all figures.\n\n"
+        f"These weights were made from {source} (weights sha256 `{facts.weights_sha256}`) by "
+        f"{_means(report)}. `hfscan-report.json` has all figures.\n\n"
         f"{render_repair(report)}"
     )
+
+
+def _means(report: RepairReport) -> str:
+    if report.parameters is None:
+        return "erasing channels and fine-tuning on clean images"
+    return f"the defense `{printable(report.defense)}`, with clean images"

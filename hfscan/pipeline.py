@@ -6,12 +6,14 @@ import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from torch import nn
 
-from hfscan.channels import erase, probing
+from hfscan.channels import erase, one_image, probing
 from hfscan.detectors import DETECTORS, Detector
 from hfscan.errors import AuditError, DataError, UsageError
 from hfscan.fmt import LayerProfile, profile, select_channels
@@ -22,6 +24,7 @@ from hfscan.types import (
     AuditReport,
     AuditSettings,
     BoolArray,
+    Defense,
     FloatArray,
     HubModel,
     ImageSet,
@@ -29,6 +32,7 @@ from hfscan.types import (
     Metrics,
     ModelFacts,
     Progress,
+    Repaired,
     RepairReport,
     RepairSettings,
     TestResult,
@@ -272,15 +276,18 @@ def repair(
     clean: ImageSet,
     *,
     settings: RepairSettings | None = None,
+    defense: Defense | None = None,
     progress: Progress = silent,
 ) -> tuple[HubModel, RepairReport]:
-    """Erase the channels that an audit points at, and fine-tune on clean images.
+    """Repair a model with a part of the clean images, and measure it with the others.
 
     Args:
         model: The audited model; it is left as it was.
         report: Of the audit.
         clean: Clean images; ``settings.clean_rate`` of them tune, the rest measures.
         settings: What decides the result; the defaults if None.
+        defense: How to repair, with hyper-parameters of its own: any of `hfscan.bench.defenses` or yours.
+            None is `FlowRepair`: erase the channels that the audit points at, fine-tune.
         progress: Shaped like ``rich.progress.track``.
 
     Returns:
@@ -310,41 +317,75 @@ def repair(
             f"{len(clean)} images cannot be split {settings.clean_rate} : {1 - settings.clean_rate:.2f}",
             "use more clean images or another --clean-rate",
         )
-    channels, method = select_channels(report, settings.erase_rate)
-    if not channels:
-        raise AuditError("the audit points at no channel, there is nothing to erase")
+    flow = FlowRepair(report, settings)
     seconds: dict[str, float] = {}
+    with _timed(seconds, "repair"):
+        repaired = (defense or flow).repair(
+            model.net, tuning, seed=settings.seed, progress=progress
+        )
     with _timed(seconds, "tests before"):
         tests_before = run_tests(model.net, held_out, seed=settings.seed, progress=progress)
-    before = _measure(model.net, held_out)
-    device = next(model.net.parameters()).device
-    image = held_out.images[:1].to(device).float() / 255
-    net = erase(model.net, channels, image)
-    erased_only = _measure(net, held_out)
-    with _timed(seconds, "fine-tuning"):
-        unlearning, rate = _unlearning(model.net, tuning, report.target, settings)
-        fit(net, tuning, _fit_config(settings), unlearning=unlearning, progress=progress)
-    after = _measure(net, held_out)
     with _timed(seconds, "tests after"):
-        tests_after = run_tests(net, held_out, seed=settings.seed, progress=progress)
-    digest = weights_sha256(net)
+        tests_after = run_tests(repaired.net, held_out, seed=settings.seed, progress=progress)
+    erased_only = erase(model.net, repaired.erased, one_image(model.net, held_out))
+    digest = weights_sha256(repaired.net)
     result = RepairReport(
         audit=report,
         data=clean.facts,
         settings=settings,
-        erased=channels,
-        method=method,
-        before=before,
-        erased_only=erased_only,
-        after=after,
+        erased=repaired.erased,
+        method=repaired.how,
+        before=_measure(model.net, held_out),
+        erased_only=_measure(erased_only, held_out),
+        after=_measure(repaired.net, held_out),
         tests_before=tests_before,
         tests_after=tests_after,
         verdict_after=conclude(tests_after).verdict,
         weights_sha256=digest,
-        unlearned=rate,
+        unlearned=repaired.unlearned,
+        defense=type(defense or flow).__name__,
+        parameters=None if defense is None else _parameters(defense),
         seconds=seconds,
     )
-    return dataclasses.replace(model, net=net, weights_sha256=digest), result
+    return dataclasses.replace(model, net=repaired.net, weights_sha256=digest), result
+
+
+@dataclass(frozen=True, eq=False)
+class FlowRepair:
+    """Erase the channels that an audit points at, and fine-tune on clean images: the default.
+
+    Args:
+        report: Of the audit. With a suspected class, the channels are those whose images flow most into
+            it, and a trigger inverted for it is unlearned; otherwise, those that the detector flagged.
+        settings: How much to erase, how to fine-tune and to unlearn.
+    """
+
+    report: AuditReport
+    settings: RepairSettings
+
+    def repair(
+        self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
+    ) -> Repaired:
+        """Erase, unlearn, fine-tune.
+
+        Raises:
+            AuditError: No channel is to be erased.
+        """
+        channels, how = select_channels(self.report, self.settings.erase_rate)
+        if not channels:
+            raise AuditError("the audit points at no channel, there is nothing to erase")
+        settings = dataclasses.replace(self.settings, seed=seed)
+        erased = erase(net, channels, one_image(net, clean))
+        unlearning, rate = _unlearning(net, clean, self.report.target, settings)
+        fit(erased, clean, _fit_config(settings), unlearning=unlearning, progress=progress)
+        return Repaired(erased, channels, how, rate)
+
+
+def _parameters(defense: Defense) -> dict[str, Any]:
+    """The hyper-parameters of a defense, if it is a dataclass."""
+    if dataclasses.is_dataclass(defense) and not isinstance(defense, type):
+        return dataclasses.asdict(defense)
+    return {}
 
 
 def _measure(net: nn.Module, images: ImageSet) -> Metrics:

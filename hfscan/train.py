@@ -20,7 +20,7 @@ Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
 class Carrier(Protocol):
     """Lets a part of the images carry something in training, with their true labels."""
 
-    def renew(self, net: nn.Module) -> float:
+    def renew(self, net: nn.Module) -> object:
         """Called before each epoch, with the network as it is then."""
 
     def carry(self, pixels: Tensor, generator: torch.Generator) -> Tensor:

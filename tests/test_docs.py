@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import hfscan
+from hfscan.bench.defenses import DEFENSES
 from hfscan.cli import options
 from hfscan.detectors import DETECTORS
 from hfscan.report import FORMATS
@@ -38,11 +39,14 @@ def test_help_blocks_are_the_programs() -> None:
 def test_readme_names_every_registry_entry() -> None:
     for name in DETECTORS:
         assert f"`{name}`" in README or f"`--detector {name}`" in README
+    for name in DEFENSES:
+        assert f"`{name}`" in README
 
 
 def test_choices_of_the_command_line_are_the_registries() -> None:
     assert set(get_args(options.DetectorName)) == set(DETECTORS)
     assert set(get_args(options.Format)) == set(FORMATS)
+    assert set(get_args(options.MethodName)) == set(DEFENSES)
 
 
 def test_links_into_the_repository_lead_somewhere() -> None:

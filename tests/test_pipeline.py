@@ -3,7 +3,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from sklearn.ensemble import IsolationForest
 from torch import Tensor, nn
 
 import hfscan
-from hfscan.channels import feature_map
+from hfscan.channels import erase, feature_map, one_image
 from hfscan.errors import AuditError, DataError, UsageError
 from hfscan.fmt import flow
 from hfscan.model_tests import MaximumMargin
@@ -25,8 +25,11 @@ from hfscan.types import (
     HubModel,
     ImageSet,
     IntArray,
+    Progress,
+    Repaired,
     RepairSettings,
     Verdict,
+    silent,
 )
 
 SETTINGS = AuditSettings(images=40, steps=3, step_size=0.1, eps=0.3)
@@ -331,6 +334,45 @@ def test_a_changed_model_is_refused(
 ) -> None:
     with pytest.raises(AuditError, match="the model has changed since the audit"):
         hfscan.repair(tiny_model, planted_report, tiny_set)
+
+
+@dataclass(frozen=True)
+class Silenced:
+    """A defense that erases one channel and trains nothing."""
+
+    channel: int = CHANNEL
+
+    def repair(
+        self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
+    ) -> Repaired:
+        assert len(clean) == 20  # those that measure are kept from it
+        erased = {"conv1": [self.channel]}
+        return Repaired(erase(net, erased, one_image(net, clean)), erased, "by hand")
+
+
+def test_a_defense_of_the_callers_own(
+    planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
+) -> None:
+    repaired, result = hfscan.repair(
+        planted_model, planted_report, tiny_set, settings=TUNING, defense=Silenced()
+    )
+    assert (result.defense, result.method) == ("Silenced", "by hand")
+    assert result.erased == {"conv1": [CHANNEL]}
+    assert result.erased_only == result.after
+    assert result.tests_before != result.tests_after
+    assert repaired.weights_sha256 == result.weights_sha256 != planted_model.weights_sha256
+    data = json.loads(json.dumps(result.to_dict()))
+    assert data["parameters"] == {"channel": CHANNEL}
+    assert data["settings"].keys() == {"clean_rate", "max_accuracy_drop", "seed"}
+
+
+def test_the_default_defense(
+    planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
+) -> None:
+    _, result = hfscan.repair(planted_model, planted_report, tiny_set, settings=TUNING)
+    assert result.defense == "FlowRepair"
+    assert result.parameters is None
+    assert result.to_dict()["settings"]["erase_rate"] == TUNING.erase_rate
 
 
 def test_nothing_to_erase(

@@ -10,6 +10,7 @@ import typer
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Format = Literal["console", "json", "markdown"]
 DetectorName = Literal["elliptic", "kmeans"]
+MethodName = Literal["fmt-flow", "ft", "fp", "clp", "anp", "nc", "nad", "fmt"]
 
 MAX_SEED = 2**32 - 1
 """Of NumPy and scikit-learn."""

@@ -24,6 +24,7 @@ _PUSH = "Push"
 
 
 def repair(
+    context: typer.Context,
     model: Annotated[
         str | None,
         typer.Argument(help=o.MODEL_HELP + " Without it: the latest audit's.", show_default=False),
@@ -51,10 +52,18 @@ def repair(
     revision: o.Revision = None,
     token: o.Token = None,
     allow_pickle: o.AllowPickle = False,
+    method: Annotated[
+        o.MethodName,
+        typer.Option(
+            help="fmt-flow goes on from what the audit found. The others are published defenses with "
+            "their papers' settings: fine-tuning, Fine-Pruning, CLP, ANP, Neural Cleanse, NAD, FMT.",
+            rich_help_panel=_TUNING,
+        ),
+    ] = "fmt-flow",
     erase_rate: Annotated[
         float,
         typer.Option(
-            help="Share of each layer's channels to erase, if a class is suspected.",
+            help="Share of each layer's channels to erase, if a class is suspected; fmt-flow only.",
             rich_help_panel=_TUNING,
         ),
     ] = 0.02,
@@ -72,7 +81,8 @@ def repair(
         float,
         typer.Option(
             min=0,
-            help="L2 norm of the inverted trigger to unlearn, if a class is suspected; 0 is off.",
+            help="L2 norm of the inverted trigger to unlearn, if a class is suspected; 0 is off; "
+            "fmt-flow only.",
             rich_help_panel=_TUNING,
         ),
     ] = 1.5,
@@ -156,8 +166,11 @@ def repair(
       hfscan repair user/model --clean-data cifar10 --push --to me/model --yes
 
       hfscan repair --report report.json --out ./repaired --epochs 20
+
+      hfscan repair --method nad --out ./distilled
     """
     from hfscan.cli.loading import prepare
+    from hfscan.cli.method import defense_named
     from hfscan.cli.output import bars, say
     from hfscan.errors import UsageError
     from hfscan.hub.push import plan_push
@@ -178,6 +191,7 @@ def repair(
         seed=seed,
     )
     check_repair_settings(settings)
+    defense = defense_named(method, _typed(context))
     if (to or dry_run) and not push:
         raise UsageError(f"{'--to' if to else '--dry-run'} is for a push", "add --push")
     if push and not (yes or dry_run or sys.stdin.isatty()):
@@ -206,7 +220,10 @@ def repair(
         if found is None:
             found = audit(source, clean, settings=AuditSettings(seed=seed), progress=progress)
             _stop_if_nothing_to_repair(found, force)
-        repaired, result = run(source, found, clean, settings=settings, progress=progress)
+        repaired, result = run(
+            source, found, clean, settings=settings, defense=defense, progress=progress
+        )
+    result = replace(result, defense=method)
     _show(result, json)
     _check_accuracy(result, force)
     save(repaired, target, result, overwrite=overwrite)
@@ -215,6 +232,18 @@ def repair(
     if push:
         plan = plan_push(repaired, result, to=to, create_pr=create_pr, private=private, token=token)
         _publish(plan, dry_run=dry_run, yes=yes, message=commit_message, token=token)
+
+
+def _typed(context: typer.Context) -> dict[str, float]:
+    """The options of tuning that were typed, not left at their defaults."""
+    from hfscan.cli.method import OF_THE_DEFAULT, OF_TUNING
+
+    sources = {name: context.get_parameter_source(name) for name in OF_THE_DEFAULT + OF_TUNING}
+    return {
+        name: context.params[name]
+        for name, source in sources.items()
+        if source is not None and source.name == "COMMANDLINE"
+    }
 
 
 def _audited(

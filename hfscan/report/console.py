@@ -304,11 +304,7 @@ def _time_section(report: AuditReport | RepairReport) -> list[RenderableType]:
 
 
 def _metrics_table(report: RepairReport) -> Table:
-    rows = [
-        ("before", report.before),
-        ("channels erased", report.erased_only),
-        ("erased and fine-tuned", report.after),
-    ]
+    rows = wording.measured(report)
     triggered = any(row.asr is not None or row.ra is not None for _, row in rows)
     table = _table("network", "accuracy>", *(["attack success>", "robust>"] if triggered else []))
     for name, metrics in rows:
@@ -351,7 +347,11 @@ def _erased_section(report: RepairReport) -> list[RenderableType]:
     caption = wording.erased_sentence(report)
     if len(shown) < len(erased):
         caption += f" {plural(len(erased) - len(shown), 'layer')} with fewer left out."
-    return _section("Erased channels", table if erased else Text("None."), caption)
+    return (
+        _section("Erased channels", table, caption)
+        if erased
+        else _section("Erased channels", Text(caption))
+    )
 
 
 def _skipped(report: AuditReport) -> list[str]:

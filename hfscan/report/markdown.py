@@ -198,14 +198,10 @@ def _time(timings: str) -> str:
 
 
 def _metrics(report: RepairReport) -> str:
-    rows = [
-        ["before", *_metrics_cells(report.before)],
-        ["channels erased", *_metrics_cells(report.erased_only)],
-        ["erased and fine-tuned", *_metrics_cells(report.after)],
-    ]
+    measured = wording.measured(report)
+    rows = [[network, *_metrics_cells(metrics)] for network, metrics in measured]
     columns = ["Network", "Accuracy>", "Attack success>", "Robust accuracy>"]
-    measured = (report.before, report.erased_only, report.after)
-    triggered = any(one.asr is not None or one.ra is not None for one in measured)
+    triggered = any(one.asr is not None or one.ra is not None for _, one in measured)
     return _table(columns, rows) if triggered else _table(columns[:2], [row[:2] for row in rows])
 
 

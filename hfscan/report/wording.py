@@ -6,7 +6,7 @@ Every function takes the text of models and data through ``quote`` (for names an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from hfscan.report.findings import (
 from hfscan.report.text import duration, number, p_equation, percent, plural, points
 
 if TYPE_CHECKING:
-    from hfscan.types import AuditReport, DataFacts, RepairReport, TestResult
+    from hfscan.types import AuditReport, DataFacts, Metrics, RepairReport, TestResult
 
 Quote = Callable[[str], str]
 Facts = list[tuple[str, str]]
@@ -260,9 +260,18 @@ def target_sentences(report: RepairReport, quote: Quote) -> list[str]:
     ]
 
 
+def measured(report: RepairReport) -> list[tuple[str, Metrics]]:
+    """Which networks were measured, and what came out."""
+    erased = [("channels erased", report.erased_only)] if report.erased else []
+    after = "erased and fine-tuned" if report.parameters is None else "repaired"
+    return [("before", report.before), *erased, (after, report.after)]
+
+
 def erased_sentence(report: RepairReport) -> str:
     """How many channels were erased."""
     erased = erased_of(report)
+    if not erased:
+        return "No channel was erased."
     total = plural(sum(count for _, count, _ in erased), "channel")
     return f"{total} in {plural(len(erased), 'layer')} erased."
 
@@ -276,19 +285,39 @@ def _unlearning(report: RepairReport) -> str:
     )
 
 
+def _tuning_facts(report: RepairReport, quote: Quote) -> Facts:
+    settings = report.settings
+    share = f"{percent(settings.clean_rate, 0)} of the images"
+    if report.parameters is not None:
+        parameters = ", ".join(f"{name} {value}" for name, value in _flat(report.parameters))
+        return [
+            ("Parameters", quote(parameters) or "none"),
+            ("Used", f"{share}, seed {settings.seed}"),
+        ]
+    epochs = plural(settings.epochs, "epoch")
+    tuned = f"{epochs} on {share}, lr {settings.lr:g}, seed {settings.seed}"
+    return [("Fine-tuning", tuned), ("Unlearning", _unlearning(report))]
+
+
+def _flat(parameters: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Hyper-parameters, those of what is nested in them too; a seed in there is another one's."""
+    rows: list[tuple[str, str]] = []
+    for name, value in parameters.items():
+        if isinstance(value, Mapping):
+            rows += [(f"{name}.{inside}", text) for inside, text in _flat(value)]
+        elif name != "seed":
+            rows.append((name, f"{value:g}" if isinstance(value, float) else str(value)))
+    return rows
+
+
 def repair_facts(report: RepairReport, quote: Quote, code: Quote) -> Facts:
     """What was repaired, how, and with which images: key and value."""
-    model, settings = report.audit.model, report.settings
-    tuned = (
-        f"{plural(settings.epochs, 'epoch')} on {percent(settings.clean_rate, 0)} of the images, "
-        f"lr {settings.lr:g}, seed {settings.seed}"
-    )
+    model = report.audit.model
     rows = [
         ("Model", code(model.ref)),
         ("Revision", code(model.revision) if model.revision else "none (not from the Hub)"),
         ("Method", quote(report.method)),
-        ("Fine-tuning", tuned),
-        ("Unlearning", _unlearning(report)),
+        *_tuning_facts(report, quote),
         ("Old sha256", code(model.weights_sha256)),
         ("New sha256", code(report.weights_sha256)),
     ]

@@ -103,7 +103,7 @@ class RepairReport:
         data: The clean images, of which ``settings.clean_rate`` tuned the network.
         settings: What decided the result.
         erased: The channels that were erased.
-        method: How they were chosen, one sentence.
+        method: How it was repaired, one sentence: how these channels were chosen, by the default.
         before: The network as it was.
         erased_only: After erasing, before fine-tuning.
         after: The repaired network.
@@ -113,6 +113,9 @@ class RepairReport:
         unlearned: Share of images that the inverted trigger leads to the suspected class, before the
             repair; None without a suspected class.
         weights_sha256: Of the repaired tensors.
+        defense: Name of the method.
+        parameters: Hyper-parameters of a method that has its own; None for the default, whose are in
+            ``settings``.
         seconds: Stage -> duration.
     """
 
@@ -129,6 +132,8 @@ class RepairReport:
     verdict_after: Verdict
     weights_sha256: str
     unlearned: float | None = None
+    defense: str = "FlowRepair"
+    parameters: Mapping[str, Any] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -141,7 +146,9 @@ class RepairReport:
         return {
             "schema": SCHEMA,
             "data": asdict(self.data),
-            "settings": asdict(self.settings),
+            "settings": self._settings(),
+            "defense": self.defense,
+            "parameters": None if self.parameters is None else dict(self.parameters),
             "method": self.method,
             "erased": {layer: list(channels) for layer, channels in self.erased.items()},
             "before": asdict(self.before),
@@ -155,3 +162,13 @@ class RepairReport:
             "seconds": dict(self.seconds),
             "audit": self.audit.to_dict(),
         }
+
+    def _settings(self) -> dict[str, Any]:
+        """What decided the result: of the settings, a method of its own uses the shared ones."""
+        settings = asdict(self.settings)
+        if self.parameters is None:
+            return settings
+        return {name: settings[name] for name in _SHARED}
+
+
+_SHARED = ("clean_rate", "max_accuracy_drop", "seed")

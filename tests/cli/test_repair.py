@@ -192,3 +192,47 @@ def test_an_existing_folder_is_kept(run: Run, victims: Victims, source: Path) ->
     assert run(*arguments, "--overwrite").code == 0
     assert (out / "model.safetensors").is_file()
     assert not (out / "notes.txt").exists()
+
+
+# --- other methods
+
+
+def test_another_method(run: Run, victims: Victims, source: Path) -> None:
+    """The report says which one, with what, and the terminal too."""
+    options = ("--method", "ft", "--report", victims.report, *GENTLE)
+    done = run("repair", "./net", "--clean-data", victims.data, "--json", *options)
+    assert done.code == 0
+    assert (done.json["defense"], done.json["erased"]) == ("ft", {})
+    assert done.json["method"] == "FT: fine-tuned on clean images"
+    tuning = done.json["parameters"]["tuning"]
+    assert (tuning["epochs"], tuning["lr"], tuning["batch_size"]) == (1, 1e-5, 256)
+    card = Path("net-repaired/README.md").read_text()
+    assert "by the defense `ft`, with clean images" in card
+    shown = run("repair", "./net", "--clean-data", victims.data, "--overwrite", *options)
+    assert "FT: fine-tuned on clean images" in shown.out
+    assert "tuning.lr 1e-05" in shown.out
+    assert "No channel was erased." in shown.out
+
+
+def test_a_method_that_erases(run: Run, victims: Victims, source: Path) -> None:
+    options = ("--method", "clp", "--report", victims.report, "--force", "--json")
+    done = run("repair", "./net", "--clean-data", victims.data, *options)
+    assert done.code == 0
+    assert done.json["parameters"] == {"u": 3.0}
+    assert done.json["after"] == done.json["erased_only"]
+
+
+def test_the_default_method_is_named(run: Run, victims: Victims, source: Path) -> None:
+    options = ("--report", victims.report, "--json", *GENTLE)
+    done = run("repair", "./net", "--clean-data", victims.data, *options)
+    assert (done.json["defense"], done.json["parameters"]) == ("fmt-flow", None)
+    assert done.json["settings"]["epochs"] == 1
+
+
+def test_an_option_that_means_nothing_to_the_method(
+    run: Run, victims: Victims, source: Path
+) -> None:
+    for method, option in (("ft", "--erase-rate"), ("clp", "--epochs"), ("anp", "--lr")):
+        done = run("repair", "--report", victims.report, "--method", method, option, "1")
+        assert done.code == 4
+        assert done.err.startswith(f"error: {option} means nothing to --method {method}")

@@ -6,19 +6,25 @@ verb, `repair`. It is given the network and clean images: nothing of the attack,
 
 from __future__ import annotations
 
+from hfscan.bench.defenses.anp import AdversarialPruning
 from hfscan.bench.defenses.clp import LipschitzPruning
 from hfscan.bench.defenses.fmt import FeatureMapTesting
+from hfscan.bench.defenses.fmt_flow import FeatureMapFlow
 from hfscan.bench.defenses.fp import FinePruning
 from hfscan.bench.defenses.ft import FineTuning
 from hfscan.bench.defenses.nad import AttentionDistillation
+from hfscan.bench.defenses.nc import NeuralCleanse
 from hfscan.types import Defense, Repaired
 
 DEFENSES: dict[str, type[Defense]] = {
     "ft": FineTuning,
     "fp": FinePruning,
     "clp": LipschitzPruning,
+    "anp": AdversarialPruning,
+    "nc": NeuralCleanse,
     "nad": AttentionDistillation,
     "fmt": FeatureMapTesting,
+    "fmt-flow": FeatureMapFlow,
 }
 """Name -> class; its fields are the hyper-parameters."""
 

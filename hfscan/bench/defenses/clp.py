@@ -54,7 +54,9 @@ class LipschitzPruning:
         for layer in progress(layers, "bounding channels", len(layers)):
             if found := _above(lipschitz_bounds(net, layer), self.u):
                 erased[layer.name] = found
-        how = f"the channels whose Lipschitz bound is above mean + {self.u:g} std of their layer"
+        how = (
+            f"CLP: the channels whose Lipschitz bound is above mean + {self.u:g} std of their layer"
+        )
         return Repaired(erase(net, erased, image).eval(), erased, how)
 
 

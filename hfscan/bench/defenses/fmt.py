@@ -52,5 +52,5 @@ class FeatureMapTesting:
         }
         tuned = erase(net, erased, one_image(net, clean))
         fit(tuned, clean, replace(self.tuning, seed=seed), progress=progress)
-        how = f"the outliers of low accuracy of the {self.audit.detector} detector, then fine-tuned"
+        how = f"FMT: the outliers of low accuracy of the {self.audit.detector} detector, then fine-tuned"
         return Repaired(tuned, {layer: found for layer, found in erased.items() if found}, how)

@@ -37,4 +37,4 @@ class FineTuning:
         """Fine-tune a copy of the network."""
         tuned = copy.deepcopy(net)
         fit(tuned, clean, replace(self.tuning, seed=seed), progress=progress)
-        return Repaired(tuned, how="fine-tuned on clean images")
+        return Repaired(tuned, how="FT: fine-tuned on clean images")

@@ -59,7 +59,7 @@ class AttentionDistillation:
         config = replace(self.tuning, seed=seed + 1)
         with probing(teacher):
             fit(student, clean, config, objective=objective, progress=progress)
-        how = f"fine-tuned with the attention of a fine-tuned copy at {', '.join(layers)}"
+        how = f"NAD: fine-tuned with the attention of a fine-tuned copy at {', '.join(layers)}"
         return Repaired(student, how=how)
 
 

@@ -1,0 +1,71 @@
+"""FMT as ``hfscan repair`` does it by default: audit, erase what flows into the suspected class, unlearn.
+
+Where it leaves the FMT paper (Huang et al., sections III-E and III-F): a model-level test names the suspected
+class, the channels are those whose reverse-generated images flow most into it, and while fine-tuning a
+trigger inverted for that class is unlearned. If no class is suspected, ``hfscan repair`` would stop; here, as
+with ``--force``, the channels that the detector flagged are erased and nothing is unlearned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import nn
+
+from hfscan.channels import one_image, probing
+from hfscan.pipeline import FlowRepair, audit
+from hfscan.types import (
+    AuditSettings,
+    HubModel,
+    ImageSet,
+    Progress,
+    Repaired,
+    RepairSettings,
+    silent,
+)
+
+
+@dataclass(frozen=True)
+class FeatureMapFlow:
+    """Audit, then repair what the audit says.
+
+    Cost: one audit, and ``settings.epochs`` passes over the clean images with the unlearning's search.
+
+    Args:
+        audit: Of the audit; its seed is replaced.
+        settings: Of the repair; its seed is replaced, all clean images tune.
+    """
+
+    audit: AuditSettings = field(default_factory=AuditSettings)
+    settings: RepairSettings = field(default_factory=RepairSettings)
+
+    def repair(
+        self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
+    ) -> Repaired:
+        """Audit, erase, unlearn, fine-tune.
+
+        Raises:
+            AuditError: The audit points at no channel.
+        """
+        settings = replace(self.audit, seed=seed)
+        report = audit(_as_model(net, clean), clean, settings=settings, progress=progress)
+        flow = FlowRepair(report, replace(self.settings, seed=seed))
+        return flow.repair(net, clean, seed=seed, progress=progress)
+
+
+@torch.no_grad()
+def _as_model(net: nn.Module, clean: ImageSet) -> HubModel:
+    """What an audit wants to know of a network that is no file."""
+    with probing(net):
+        classes = net(one_image(net, clean)).shape[1]
+    return HubModel(
+        ref="",
+        revision=None,
+        architecture=type(net).__name__,
+        input_size=(3, *clean.size),
+        num_classes=classes,
+        label_names=clean.classes if len(clean.classes) == classes else (),
+        weights_sha256="",
+        net=net,
+    )
