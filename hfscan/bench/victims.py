@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from hfscan.bench.poison import attacked, poison
 from hfscan.bench.results import settings_of
 from hfscan.bench.tasks import Task
 from hfscan.bench.victim_card import card
+from hfscan.checkpoint import Checkpoint
 from hfscan.errors import DataError, HfscanError
 from hfscan.hub.load import load
 from hfscan.hub.save import config_of, save
@@ -79,7 +81,7 @@ class Victim:
         attack: With its trigger found; None for a benign network.
         accuracy: On the clean test images, in [0, 1].
         asr: Attack success rate on them, in [0, 1]; None for a benign network.
-        seconds: Of training; None if nobody measured them.
+        seconds: Of training, since it was last interrupted; None if nobody measured them.
         folder: Where it is kept.
     """
 
@@ -182,9 +184,12 @@ def _train(
         images = poison(images, attack, target=spec.target, rate=spec.poison_rate, seed=spec.seed)
     model = fresh(spec, task)
     recipe = task.recipe(epochs=spec.epochs, seed=spec.seed)
-    losses = fit(model.net, images, recipe, progress=progress)
+    digest = hashlib.sha256(_json(facts)).hexdigest()[:12]  # other settings, another checkpoint
+    checkpoint = Checkpoint(folder.with_name(f".{folder.name}.{digest}.checkpoint.safetensors"))
+    losses = fit(model.net, images, recipe, checkpoint=checkpoint, progress=progress)
     seconds = time.monotonic() - started
     keep(spec, task, attack, model, folder, facts | {"seconds": seconds, "losses": losses})
+    checkpoint.remove()
 
 
 def fresh(spec: VictimSpec, task: Task) -> HubModel:

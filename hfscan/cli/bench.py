@@ -167,7 +167,8 @@ def table(
     1 effectiveness, 2 coverage, 3 poison rates, 4 clean rates, cost.
     """
     from hfscan.bench.results import read_trials
-    from hfscan.bench.table import comma_separated, markdown, tables
+    from hfscan.bench.table import comma_separated, markdown
+    from hfscan.bench.tables import tables
     from hfscan.cli.output import print_data
 
     made = tables(

@@ -112,3 +112,27 @@ def test_a_damaged_victim(victims: Victims, task: Task) -> None:
     with pytest.raises(DataError, match="damaged") as error:
         victims.get(SPEC, task)
     assert error.value.hint == "delete the folder"
+
+
+def test_an_interrupted_training_goes_on(victims: Victims, task: Task) -> None:
+    def progress(sequence: Any, description: str, total: float) -> Any:
+        for step in sequence:
+            if step == 5:  # in the second epoch of four steps
+                raise KeyboardInterrupt
+            yield step
+
+    with pytest.raises(KeyboardInterrupt):
+        victims.get(SPEC, task, progress=progress)
+    (checkpoint,) = (victims.folder / "victims").iterdir()
+    assert checkpoint.name.startswith(f".{SPEC.key}.")
+    steps: list[float] = []
+
+    def counting(sequence: Any, description: str, total: float) -> Any:
+        steps.append(total)
+        return sequence
+
+    victim = victims.get(SPEC, task, progress=counting)
+    assert steps == [4]
+    assert [path.name for path in (victims.folder / "victims").iterdir()] == [SPEC.key]
+    other = Victims(victims.folder.parent / "other").get(SPEC, task)
+    assert other.model.weights_sha256 == victim.model.weights_sha256

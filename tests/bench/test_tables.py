@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from hfscan.bench.attacks import ATTACKS
-from hfscan.bench.table import COST, Table, comma_separated, markdown, tables, texts
+from hfscan.bench.table import COST, Table, comma_separated, markdown, texts
+from hfscan.bench.tables import tables
 from hfscan.errors import DataError, UsageError
 from hfscan.types import Trial
 
