@@ -180,7 +180,10 @@ def watch_all(
         logits: Tensor = net(images)
     for layer in layers:
         if layer not in picked:
-            raise AuditError(f"the forward pass does not reach layer {layer}")
+            raise AuditError(
+                f"the forward pass does not reach layer {layer}",
+                "name a layer that the network uses",
+            )
     return [picked[layer] for layer in layers], logits
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hfscan.channels import probing
-from hfscan.types import ImageSet
+from hfscan.channels import conv_layers, feature_map, probing
+from hfscan.types import Channels, FloatArray, ImageSet, Metrics
 
 
 @torch.inference_mode()
@@ -33,3 +36,93 @@ def asr(net: nn.Module, attacked: ImageSet, target: int) -> float:
 def ra(net: nn.Module, attacked: ImageSet) -> float:
     """Robust accuracy: the share of triggered images predicted as their original label."""
     return accuracy(net, attacked)
+
+
+def measure(net: nn.Module, clean: ImageSet, attacked: ImageSet, target: int) -> Metrics:
+    """Accuracy on clean images; attack success rate and robust accuracy on triggered ones."""
+    predicted = predict(net, attacked)
+    return Metrics(
+        accuracy=accuracy(net, clean),
+        asr=float((predicted == target).float().mean()),
+        ra=float((predicted == attacked.labels).float().mean()),
+        images=len(clean),
+    )
+
+
+def der(before: Metrics, after: Metrics) -> float:
+    """Defense effectiveness rating: 1 for an attack undone for nothing, 0.5 for nothing done at all.
+
+    Raises:
+        ValueError: There was no trigger to measure with.
+
+    References:
+        Zhu et al., "Enhancing Fine-tuning based Backdoor Defense with Sharpness-Aware Minimization",
+        ICCV 2023, section 4.1.
+    """
+    if before.asr is None or after.asr is None:
+        raise ValueError("the attack success rate was not measured")
+    undone = max(0.0, before.asr - after.asr)
+    lost = max(0.0, before.accuracy - after.accuracy)
+    return (undone - lost + 1) / 2
+
+
+@torch.no_grad()
+def tac(
+    net: nn.Module, clean: ImageSet, attacked: ImageSet, *, batch_size: int = 250
+) -> dict[str, FloatArray]:
+    """Trigger-activated change: how far the trigger moves each feature map.
+
+    Deviation from the paper's Definition 1, which sums signed differences, so that opposite ones
+    cancel: the L2 norm of a map's difference, averaged over images, as in Zheng et al.
+
+    Args:
+        net: The backdoored network; it is left as it was.
+        clean: Clean images.
+        attacked: The same images in the same order, with the trigger.
+        batch_size: Images at once.
+
+    Returns:
+        Conv layer -> float32 ``(C,)``; layers that cannot be erased are left out.
+
+    References:
+        FMT, section III-A; Zheng et al., "Data-free Backdoor Removal based on Channel Lipschitzness",
+        ECCV 2022, section 4.1.
+    """
+    device = next(net.parameters()).device
+    pairs = list(zip(clean.batches(batch_size), attacked.batches(batch_size), strict=True))
+    layers = conv_layers(net, next(clean.batches(1))[0].to(device))
+    found: dict[str, FloatArray] = {}
+    with probing(net):
+        for layer in layers:
+            if layer.skipped:
+                continue
+            total = torch.zeros(layer.channels)
+            for (one, _), (other, _) in pairs:
+                moved = feature_map(net, layer.name, one.to(device))
+                moved = moved - feature_map(net, layer.name, other.to(device))
+                total += moved.float().flatten(2).norm(dim=2).sum(0).cpu()
+            found[layer.name] = (total / len(clean)).numpy()
+    return found
+
+
+def coverage(erased: Channels, sensitivity: Mapping[str, FloatArray], *, tau: float = 0.1) -> float:
+    """Share of the backdoor channels that were erased: recall, not precision.
+
+    Backdoor channels are those with the highest sensitivity of each layer: sensitivities of different
+    layers have different scales.
+
+    Args:
+        erased: What a defense erased.
+        sensitivity: From `tac`; its layers are the ones that count.
+        tau: Share of a layer's channels that are backdoor channels; at least one of each.
+
+    References:
+        FMT, section IV-D.
+    """
+    hit = total = 0
+    for layer, values in sensitivity.items():
+        count = max(1, int(tau * len(values)))
+        top = np.argsort(-values, kind="stable")[:count]
+        hit += len(set(top.tolist()) & set(erased.get(layer, [])))
+        total += count
+    return hit / total if total else 0.0

@@ -224,6 +224,7 @@ def check_settings(settings: AuditSettings) -> None:
         "effort": 0 < settings.effort <= 1,
         "gradient": settings.gradient in ("start", "every"),
         "precision": settings.precision == "auto" or settings.precision in PRECISIONS,
+        "min_agreement": 0 <= settings.min_agreement <= 1,
         "tau": 0 < settings.tau < 0.5,
     }
     _check(ranges, settings, "audit")

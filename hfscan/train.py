@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hfscan.checkpoint import Checkpoint
 from hfscan.types import ImageSet, Progress, silent
 
 Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -95,6 +96,7 @@ def fit(
     *,
     objective: Objective = cross_entropy,
     unlearning: Carrier | None = None,
+    checkpoint: Checkpoint | None = None,
     progress: Progress = silent,
 ) -> list[float]:
     """Train ``net`` in place, by cross-entropy if nothing else is said, and leave it in eval mode.
@@ -108,6 +110,8 @@ def fit(
         config: How.
         objective: What goes down.
         unlearning: Lets images carry perturbations, which are found anew for each epoch.
+        checkpoint: Where to go on from, and what to write after each epoch; what ``unlearning`` found
+            is not in it.
         progress: Wraps the loop over steps.
 
     Returns:
@@ -119,7 +123,10 @@ def fit(
     optimizer, scheduler = _optimizer(net, config, steps)
     losses: list[float] = []
     with _training(net, device, config.seed):
-        for step in progress(range(config.epochs * steps), "training", config.epochs * steps):
+        if checkpoint is not None:
+            losses = checkpoint.restore(net, optimizer, scheduler, generator)
+        todo = range(len(losses) * steps, config.epochs * steps)
+        for step in progress(todo, "training", len(todo)):
             if step % steps == 0:
                 batches = images.batches(config.batch_size, generator=generator)
                 if unlearning is not None:
@@ -137,6 +144,8 @@ def fit(
             optimizer.step()
             scheduler.step()
             losses[-1] += loss.item() / steps
+            if checkpoint is not None and (step + 1) % steps == 0:
+                checkpoint.save(net, optimizer, scheduler, generator, losses)
     return losses
 
 
@@ -165,7 +174,8 @@ def _optimizer(
     )
     total = config.epochs * steps
     if one_cycle:
+        warm_up = 0.25 if total != 4 else 0.3  # torch divides by zero where it is exactly one step
         return optimizer, torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, config.lr, total_steps=total, pct_start=0.25, cycle_momentum=False
+            optimizer, config.lr, total_steps=total, pct_start=warm_up, cycle_momentum=False
         )
     return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors
@@ -74,6 +76,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 "the weights are broken; ask the author for a working file",
             )
     return tensors
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors, so that the file is either there and whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
+        fresh = Path(scratch) / path.name
+        fresh.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+        fresh.replace(path)
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -112,3 +113,21 @@ def test_custom_detector(
     output = capsys.readouterr().out
     assert "LowestTenth: " in output
     assert "LocalOutlierFactor: " in output
+
+
+def test_adding_an_attack_or_defense(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (EXAMPLES / "adding-an-attack-or-defense.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(blocks))
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(script), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all(
+        re.fullmatch(r"accuracy .* -> .*, success rate .* -> .*, \d+ channels erased", line)
+        for line in lines
+    ), lines

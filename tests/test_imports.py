@@ -24,6 +24,7 @@ FENCES = {
     "datasets": ("data.py", "cli/loading.py"),
     "sklearn": ("detectors/", "bench/"),
     "timm": ("hub/", "models/"),
+    "matplotlib": ("bench/plot.py",),
     "click": (),
 }
 """Library -> the files that may import it."""
@@ -33,7 +34,8 @@ RANKS = (
     {"types"},
     {"models", "channels", "detectors", "verdict", "report", "clock"},
     {"weights", "unlearn", "fmt", "model_tests", "metrics", "card"},
-    {"train", "hub"},
+    {"checkpoint", "hub"},
+    {"train"},
     {"data", "pipeline"},
     {"bench"},
     {"cli"},

@@ -54,6 +54,12 @@ def test_it_fits_in_bfloat16(tiny_set: ImageSet) -> None:
     assert {tensor.dtype for tensor in net.parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
+def test_one_cycle_of_few_steps(tiny_net: nn.Module, tiny_set: ImageSet, steps: int) -> None:
+    config = FitConfig(epochs=steps, batch_size=40, padding=1, schedule="one-cycle")
+    assert len(fit(tiny_net, tiny_set, config)) == steps
+
+
 @pytest.mark.parametrize("make", [learner, dropping])
 def test_the_seed_decides(tiny_set: ImageSet, make: Callable[[], nn.Module]) -> None:
     def trained(seed: int, before: int) -> list[Tensor]:

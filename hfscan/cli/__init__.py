@@ -11,6 +11,7 @@ import typer
 
 from hfscan import __version__
 from hfscan.cli.audit import audit
+from hfscan.cli.bench import app as bench
 from hfscan.cli.output import fail, say
 from hfscan.cli.repair import repair
 from hfscan.errors import HfscanError, UsageError
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command(epilog=_EPILOG)(audit)
 app.command(epilog=_EPILOG)(repair)
+app.add_typer(bench, name="bench")
 
 
 def _version(wanted: bool) -> None:

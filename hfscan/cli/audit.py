@@ -17,6 +17,7 @@ ACCURACY_IMAGES = 1000
 """Clean accuracy is measured on at most so many images."""
 
 ModeName = Literal["exact", "fast"]
+GradientName = Literal["start", "every"]
 FailOn = Literal["suspicious", "backdoored", "never"]
 
 _FMT = "Feature map testing"
@@ -44,6 +45,13 @@ def audit(
     eps: Annotated[
         float, typer.Option(help="Largest change of a pixel, in (0, 1].", rich_help_panel=_FMT)
     ] = 0.06,
+    gradient: Annotated[
+        GradientName,
+        typer.Option(
+            help="Of which step: the start's for all steps, as in the authors' release, or every step's own.",
+            rich_help_panel=_FMT,
+        ),
+    ] = "start",
     detector: Annotated[
         o.DetectorName, typer.Option(help="Which channels are outliers.", rich_help_panel=_FMT)
     ] = "elliptic",
@@ -82,6 +90,13 @@ def audit(
     ] = None,
     device: o.DeviceOption = "auto",
     precision: o.Precision = "auto",
+    min_agreement: Annotated[
+        float,
+        typer.Option(
+            help="Share of predictions that half precision must keep, in [0, 1].",
+            rich_help_panel=o._RUN,
+        ),
+    ] = 0.97,
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -149,7 +164,9 @@ def audit(
         seed=seed,
         mode=mode or ("exact" if budget is None else "fast"),
         effort=effort,
+        gradient=gradient,
         precision=precision,
+        min_agreement=min_agreement,
     )
     check_settings(settings)
     began = perf_counter()

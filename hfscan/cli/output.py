@@ -69,6 +69,16 @@ class Bars:
             yield item
             self.progress.advance(task)
 
+    def passing(self, sequence: Iterable[T], description: str, total: float) -> Iterator[T]:
+        """The same with a bar that goes away, for the loops inside of another one."""
+        task = self.progress.add_task(f"  {description}", total=total)
+        try:
+            for item in sequence:
+                yield item
+                self.progress.advance(task)
+        finally:
+            self.progress.remove_task(task)
+
 
 @contextmanager
 def bars(quiet: bool) -> Iterator[Bars]:

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,12 @@ _RENAME_EXCHANGE = 2
 
 
 def save(
-    model: HubModel, folder: Path, report: RepairReport | None = None, *, overwrite: bool = False
+    model: HubModel,
+    folder: Path,
+    report: RepairReport | None = None,
+    *,
+    overwrite: bool = False,
+    more: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a model in the Hub's layout; ``timm.create_model("local-dir:<folder>")`` loads it.
 
@@ -39,6 +45,7 @@ def save(
         folder: Where to.
         report: Of the repair; adds ``hfscan-report.json`` and a section to the card.
         overwrite: Replace the folder if it exists and has only files in it.
+        more: Further files, name -> bytes; they replace those of the same name.
 
     Returns:
         ``folder``.
@@ -47,7 +54,7 @@ def save(
         RepairError: The folder exists already, has folders in it, or cannot be written.
     """
     check_target(folder, overwrite=overwrite)
-    files = contents(model, report)
+    files = contents(model, report) | dict(more or {})
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(

@@ -26,12 +26,14 @@ from hfscan.types.basic import (
 from hfscan.types.images import DataFacts, ImageSet, stratified_order
 from hfscan.types.model import HubModel, ModelFacts
 from hfscan.types.repair import Defense, Metrics, Repaired, RepairReport, RepairSettings
+from hfscan.types.trial import Cell, Trial
 
 __all__ = [
     "SCHEMA",
     "AuditReport",
     "AuditSettings",
     "BoolArray",
+    "Cell",
     "Channels",
     "Coverage",
     "DataFacts",
@@ -49,6 +51,7 @@ __all__ = [
     "RepairSettings",
     "Repaired",
     "TestResult",
+    "Trial",
     "Verdict",
     "silent",
     "stratified_order",

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from torch import Tensor
-
 from hfscan.bench.attacks.badnets import BadNets
+from hfscan.bench.attacks.blended import Blended
+from hfscan.bench.attacks.low_frequency import LowFrequency
+from hfscan.bench.attacks.protocol import Attack, CoveringAttack, FittedAttack
+from hfscan.bench.attacks.ssba import SSBA
+from hfscan.bench.attacks.wanet import WaNet
 
+ATTACKS: dict[str, type[Attack]] = {
+    "badnets": BadNets,
+    "blended": Blended,
+    "lowfreq": LowFrequency,
+    "ssba": SSBA,
+    "wanet": WaNet,
+}
+"""In the order of the paper's tables."""
 
-class Attack(Protocol):
-    """What every attack can do."""
-
-    def trigger(self, images: Tensor) -> Tensor:
-        """Images ``(B, 3, H, W)`` in [0, 1] -> the same with the trigger, as new tensors."""
-
-
-ATTACKS: dict[str, type[Attack]] = {"badnets": BadNets}
-
-__all__ = ["ATTACKS", "Attack", "BadNets"]
+__all__ = [
+    "ATTACKS",
+    "SSBA",
+    "Attack",
+    "BadNets",
+    "Blended",
+    "CoveringAttack",
+    "FittedAttack",
+    "LowFrequency",
+    "WaNet",
+]

@@ -1,0 +1,187 @@
+"""Figures from trials: cost (the paper's figure 4), accuracy against success rate, sensitivity.
+
+matplotlib is an extra: ``pip install 'hfscan[plot]'``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Literal
+
+from hfscan.bench.order import attacks_in, datasets_in, defenses_in, usual
+from hfscan.errors import DataError, UsageError
+from hfscan.types import Trial
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ImageFormat = Literal["svg", "png"]
+
+MARKERS = "osD^v<>pP*X"
+
+
+def plot(trials: Sequence[Trial], folder: Path, *, image_format: ImageFormat = "svg") -> list[Path]:
+    """Draw every figure that the trials have data for.
+
+    Args:
+        trials: Those that failed are left out.
+        folder: Where to write the figures to.
+        image_format: Of the files.
+
+    Returns:
+        The files.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+        DataError: No trial worked, or nothing can be written.
+    """
+    worked = [trial for trial in trials if not trial.error and trial.after is not None]
+    if not worked:
+        raise DataError("there is no trial to draw", "did all of them fail?")
+    written = []
+    for name, draw in FIGURES.items():
+        figure = draw(worked)
+        if figure is not None:
+            written.append(_write(figure, folder / f"{name}.{image_format}"))
+    return written
+
+
+def _write(figure: Figure, path: Path) -> Path:
+    import matplotlib
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with matplotlib.rc_context({"svg.hashsalt": "hfscan"}):
+            date = {"Date": None} if path.suffix == ".svg" else {}  # the same bytes each time
+            figure.savefig(path, metadata=date, dpi=150)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written ({error.strerror or error})", "choose another folder"
+        ) from error
+    return path
+
+
+def _figure(columns: int, *, height: float = 3.6) -> tuple[Figure, list[Axes]]:
+    """An empty figure with axes side by side; no window system is touched."""
+    try:
+        from matplotlib.figure import Figure as New
+    except ImportError as error:
+        raise UsageError(
+            "figures need matplotlib, which is not installed", "pip install 'hfscan[plot]'"
+        ) from error
+    figure = New(figsize=(4.2 * columns, height), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False)
+    return figure, list(axes[0])
+
+
+def cost(trials: Sequence[Trial]) -> Figure | None:
+    """Seconds of each defense, one panel per data set (the paper's figure 4)."""
+    trials = usual(trials)
+    datasets = datasets_in(trials)
+    if not datasets:
+        return None
+    figure, panels = _figure(len(datasets))
+    for panel, dataset in zip(panels, datasets, strict=True):
+        some = [trial for trial in trials if trial.cell.dataset == dataset]
+        defenses = defenses_in(some)
+        attacks = attacks_in(some)
+        for index, attack in enumerate(attacks):
+            heights = [_mean(_where(some, attack, name), _seconds) for name in defenses]
+            width = 0.8 / len(attacks)
+            places = [position + index * width for position in range(len(defenses))]
+            panel.bar(places, heights, width, label=attack)
+        panel.set_xticks([position + 0.4 for position in range(len(defenses))], defenses)
+        panel.set(title=dataset, ylabel="seconds", yscale="log")
+    panels[-1].legend(fontsize="small")
+    return figure
+
+
+def scatter(trials: Sequence[Trial]) -> Figure | None:
+    """Accuracy against attack success rate after each defense, one panel per data set."""
+    trials = usual(trials)
+    datasets = datasets_in(trials)
+    if not datasets:
+        return None
+    figure, panels = _figure(len(datasets))
+    for panel, dataset in zip(panels, datasets, strict=True):
+        some = [trial for trial in trials if trial.cell.dataset == dataset]
+        for color, defense in enumerate(defenses_in(some)):
+            for marker, attack in zip(MARKERS, attacks_in(some), strict=False):
+                found = _where(some, attack, defense)
+                if found:
+                    x, y = 100 * _mean(found, _asr), 100 * _mean(found, _accuracy)
+                    label = defense if attack == attacks_in(some)[0] else None
+                    panel.scatter(x, y, marker=marker, color=f"C{color}", label=label)
+        panel.set(title=dataset, xlabel="attack success rate, %", ylabel="accuracy, %")
+        panel.legend(fontsize="small")
+    return figure
+
+
+def poison_rates(trials: Sequence[Trial]) -> Figure | None:
+    """What is left of the attack at different poison rates (the paper's table III)."""
+    return _curves(trials, "poison rate, %", lambda trial: trial.cell.poison_rate)
+
+
+def clean_rates(trials: Sequence[Trial]) -> Figure | None:
+    """What is left of the attack with more or fewer clean images (the paper's table IV)."""
+    return _curves(trials, "clean images, % of the training set", lambda t: t.cell.clean_rate)
+
+
+def _curves(trials: Sequence[Trial], label: str, rate: Callable[[Trial], float]) -> Figure | None:
+    """Accuracy and success rate over a rate, for defenses that were tried at several rates."""
+    several = [
+        name
+        for name in defenses_in(trials)
+        if len({rate(trial) for trial in trials if trial.cell.defense == name}) > 1
+    ]
+    if not several:
+        return None
+    figure, panels = _figure(len(several) * 2)
+    for index, defense in enumerate(several):
+        for panel, (name, pick) in zip(panels[2 * index :], _SHOWN.items(), strict=False):
+            for marker, attack in zip(MARKERS, attacks_in(trials), strict=False):
+                found = _where(trials, attack, defense)
+                rates = sorted({rate(trial) for trial in found})
+                values = [
+                    100 * _mean([trial for trial in found if rate(trial) == value], pick)
+                    for value in rates
+                ]
+                panel.plot([100 * r for r in rates], values, marker=marker, label=attack)
+            panel.set(title=defense, xlabel=label, ylabel=f"{name}, %", xscale="log")
+    panels[-1].legend(fontsize="small")
+    return figure
+
+
+FIGURES: dict[str, Callable[[Sequence[Trial]], Figure | None]] = {
+    "cost": cost,
+    "accuracy-asr": scatter,
+    "poison-rate": poison_rates,
+    "clean-rate": clean_rates,
+}
+"""File name -> what draws it; None where there is no data for it."""
+
+
+def _seconds(trial: Trial) -> float:
+    return trial.seconds
+
+
+def _accuracy(trial: Trial) -> float:
+    return trial.after.accuracy if trial.after else 0.0
+
+
+def _asr(trial: Trial) -> float:
+    return (trial.after.asr or 0.0) if trial.after else 0.0
+
+
+_SHOWN = {"accuracy": _accuracy, "attack success rate": _asr}
+
+
+def _mean(trials: Sequence[Trial], pick: Callable[[Trial], float]) -> float:
+    return mean(map(pick, trials)) if trials else float("nan")
+
+
+def _where(trials: Sequence[Trial], attack: str, defense: str) -> list[Trial]:
+    return [t for t in trials if (t.cell.attack, t.cell.defense) == (attack, defense)]

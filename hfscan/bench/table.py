@@ -1,0 +1,90 @@
+"""A table of figures, and how it is written: text, Markdown, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Figures = tuple[float | None, ...]
+"""One figure per metric of a table: fractions, or seconds."""
+
+EFFECT = ("ACC", "ASR", "RA", "DER")
+COVERAGE = ("coverage", "local coverage")
+COST = ("seconds",)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Args:
+        label: The defense, or the rate.
+        source: ``"here"`` or ``"paper"``.
+        cells: One per column of the table.
+    """
+
+    label: str
+    source: str
+    cells: tuple[Figures, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper.
+
+    Args:
+        title: What it shows.
+        columns: Attacks, and their mean.
+        metrics: What the figures of each cell are.
+        rows: In the paper's order.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    metrics: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def texts(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Header and lines of a table as text: the figures of a cell side by side, in percent or seconds."""
+    header = ["", "", *table.columns]
+    lines = []
+    for row in table.rows:
+        label = row.label if row.source == "here" else ""
+        lines.append([label, row.source, *(_text(cell, table.metrics) for cell in row.cells)])
+    return header, lines
+
+
+def _text(cell: Figures, metrics: Sequence[str]) -> str:
+    scale, digits = (1.0, 1) if tuple(metrics) == COST else (100.0, 2)
+    shown = ["-" if value is None else f"{value * scale:.{digits}f}" for value in cell]
+    return " / ".join(shown) or "-"
+
+
+def markdown(table: Table) -> str:
+    """A table as Markdown."""
+    header, lines = texts(table)
+    unit = "seconds" if table.metrics == COST else f"{' / '.join(table.metrics)} in %"
+    rows = [header, ["---"] * 2 + ["---:"] * len(table.columns), *lines]
+    body = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return f"**{table.title}**: {unit}\n\n{body}\n"
+
+
+def comma_separated(made: Sequence[Table]) -> str:
+    """Tables as CSV: one figure per column, fractions or seconds."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    for table in made:
+        figures = [f"{c} {metric}" for c in table.columns for metric in table.metrics]
+        writer.writerow(["table", "row", "source", *figures])
+        for row in table.rows:
+            cells = [cell or (None,) * len(table.metrics) for cell in row.cells]
+            values = [_plain(value) for cell in cells for value in cell]
+            writer.writerow([table.title, row.label, row.source, *values])
+    return stream.getvalue()
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

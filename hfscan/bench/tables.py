@@ -1,0 +1,193 @@
+"""The paper's tables from one's own trials, with the paper's figures beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import mean
+
+from hfscan.bench.order import attacks_in, defenses_in
+from hfscan.bench.paper import MEAN, NONE, Place, paper_figures
+from hfscan.bench.table import COST, COVERAGE, EFFECT, Figures, Row, Table
+from hfscan.errors import DataError, UsageError
+from hfscan.metrics import der
+from hfscan.types import Metrics, Trial
+
+
+def tables(
+    trials: Iterable[Trial],
+    number: str,
+    *,
+    defense: str = "fmt",
+    poison_rate: float = 0.1,
+    clean_rate: float = 0.1,
+) -> list[Table]:
+    """One table per data set, architecture and width.
+
+    Args:
+        trials: Those that failed are left out; of several seeds, the mean is shown.
+        number: ``"1"`` to ``"4"``, or ``"cost"``.
+        defense: What tables 3 and 4 are about.
+        poison_rate: Of the other tables.
+        clean_rate: Of the other tables.
+
+    Raises:
+        UsageError: There is no such table.
+        DataError: No trial belongs in it.
+    """
+    if number not in BUILDERS:
+        raise UsageError(f"there is no table {number!r:.20}", f"choose from {', '.join(BUILDERS)}")
+    groups: dict[tuple[str, str, int], list[Trial]] = {}
+    for trial in trials:
+        if trial.error or (number in "34" and trial.cell.defense != defense):
+            continue
+        if number != "3" and trial.cell.poison_rate != poison_rate:
+            continue
+        if number != "4" and trial.cell.clean_rate != clean_rate:
+            continue
+        key = (trial.cell.dataset, trial.cell.architecture, trial.cell.width)
+        groups.setdefault(key, []).append(trial)
+    made = [BUILDERS[number](group) for _, group in sorted(groups.items())]
+    if not any(table.rows for table in made):
+        raise DataError(f"no trial belongs in table {number}", "which rates have the results?")
+    return [table for table in made if table.rows]
+
+
+def _effect(trials: Sequence[Trial]) -> Table:
+    dataset = trials[0].cell.dataset
+    attacks = attacks_in(trials)
+    befores = {
+        attack: _before([t for t in trials if t.cell.attack == attack]) for attack in attacks
+    }
+    rows = [Row(NONE, "here", _with_mean([_untouched(befores[attack]) for attack in attacks]))]
+    rows += _paper_effect(dataset, NONE, attacks)
+    for defense in defenses_in(trials):
+        cells = [_mean_of(trials, attack, defense, _rated) for attack in attacks]
+        rows.append(Row(defense, "here", _with_mean(cells)))
+        rows += _paper_effect(dataset, defense, attacks)
+    return Table(_title("Table I: effectiveness", trials), (*attacks, MEAN), EFFECT, tuple(rows))
+
+
+def _paper_effect(dataset: str, defense: str, attacks: Sequence[str]) -> list[Row]:
+    """The paper's row, if it has one; the mean is over its five attacks."""
+    paper = paper_figures()
+    cells: list[Figures] = []
+    for attack in (*attacks, MEAN):
+        figures = paper.get(Place(1, dataset, attack, defense))
+        before = paper.get(Place(1, dataset, attack, NONE))
+        if figures is None or before is None or figures.metrics is None or before.metrics is None:
+            return []
+        after = figures.metrics
+        rating = None if defense == NONE else der(before.metrics, after)
+        cells.append((after.accuracy, after.asr, after.ra, rating))
+    return [Row(defense, "paper", tuple(cells))]
+
+
+def _coverage(trials: Sequence[Trial]) -> Table:
+    dataset, attacks = trials[0].cell.dataset, attacks_in(trials)
+    rows: list[Row] = []
+    for defense in defenses_in([trial for trial in trials if trial.erased]):
+        cells = [
+            _mean_of(trials, attack, defense, lambda t: (t.coverage, t.local_coverage))
+            for attack in attacks
+        ]
+        rows.append(Row(defense, "here", _with_mean(cells)))
+        paper = [paper_figures().get(Place(2, dataset, attack, defense)) for attack in attacks]
+        if all(paper):
+            found = [(figures.coverage, None) for figures in paper if figures]
+            rows.append(Row(defense, "paper", _with_mean(found)))
+    return Table(_title("Table II: coverage", trials), (*attacks, MEAN), COVERAGE, tuple(rows))
+
+
+def _sensitivity(number: int, trials: Sequence[Trial]) -> Table:
+    rate = _poison_rate if number == 3 else _clean_rate
+    cell, attacks = trials[0].cell, attacks_in(trials)
+    rows: list[Row] = []
+    for value in sorted({rate(trial) for trial in trials}):
+        some = [trial for trial in trials if rate(trial) == value]
+        cells = [_mean_of(some, attack, cell.defense, _rated) for attack in attacks]
+        label = f"{value * 100:g} %"
+        rows.append(Row(label, "here", _with_mean(cells)))
+        rates = (value, 0.1) if number == 3 else (0.1, value)
+        paper = [
+            paper_figures().get(Place(number, cell.dataset, attack, cell.defense, *rates))
+            for attack in attacks
+        ]
+        if all(paper):
+            found = [(f.accuracy, f.asr, f.ra, None) for f in paper if f]
+            rows.append(Row(label, "paper", _with_mean(found)))
+    name = "Table III: poison rate" if number == 3 else "Table IV: clean rate"
+    title = _title(f"{name}, {cell.defense}", trials)
+    return Table(title, (*attacks, MEAN), EFFECT, tuple(rows))
+
+
+def _cost(trials: Sequence[Trial]) -> Table:
+    attacks = attacks_in(trials)
+    rows = [
+        Row(
+            defense,
+            "here",
+            _with_mean(
+                [_mean_of(trials, attack, defense, lambda t: (t.seconds,)) for attack in attacks]
+            ),
+        )
+        for defense in defenses_in(trials)
+    ]
+    return Table(_title("Figure 4: cost", trials), (*attacks, MEAN), COST, tuple(rows))
+
+
+BUILDERS: dict[str, Callable[[Sequence[Trial]], Table]] = {
+    "1": _effect,
+    "2": _coverage,
+    "3": lambda trials: _sensitivity(3, trials),
+    "4": lambda trials: _sensitivity(4, trials),
+    "cost": _cost,
+}
+"""``--table`` -> what makes it."""
+
+
+def _poison_rate(trial: Trial) -> float:
+    return trial.cell.poison_rate
+
+
+def _clean_rate(trial: Trial) -> float:
+    return trial.cell.clean_rate
+
+
+def _title(head: str, trials: Sequence[Trial]) -> str:
+    cell = trials[0].cell
+    width = f" of width {cell.width}" if cell.width else ""
+    seeds = ", ".join(str(seed) for seed in sorted({trial.cell.seed for trial in trials}))
+    return f"{head} ({cell.dataset}, {cell.architecture}{width}, seed {seeds})"
+
+
+def _rated(trial: Trial) -> Figures:
+    assert trial.before is not None
+    assert trial.after is not None
+    after = trial.after
+    return after.accuracy, after.asr, after.ra, der(trial.before, after)
+
+
+def _before(trials: Sequence[Trial]) -> Metrics | None:
+    return next((trial.before for trial in trials if trial.before is not None), None)
+
+
+def _untouched(before: Metrics | None) -> Figures:
+    return (None,) * 4 if before is None else (before.accuracy, before.asr, before.ra, None)
+
+
+def _mean_of(
+    trials: Sequence[Trial], attack: str, defense: str, pick: Callable[[Trial], Figures]
+) -> Figures:
+    """The mean over seeds; nothing if there is no such trial."""
+    found = [pick(t) for t in trials if (t.cell.attack, t.cell.defense) == (attack, defense)]
+    return _means(found) if found else ()
+
+
+def _with_mean(cells: Sequence[Figures]) -> tuple[Figures, ...]:
+    """The cells and their mean, which is left open where a cell is missing."""
+    return (*cells, _means(cells) if all(cells) else ())
+
+
+def _means(cells: Sequence[Figures]) -> Figures:
+    columns = zip(*cells, strict=True)
+    return tuple(mean(c) if None not in c else None for c in columns)

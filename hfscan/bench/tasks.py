@@ -1,0 +1,92 @@
+"""The data sets of the paper's evaluation, and how victims are trained on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hfscan.data import load_images
+from hfscan.errors import UsageError
+from hfscan.train import FitConfig
+from hfscan.types import ImageSet
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """What is peculiar to a data set.
+
+    Args:
+        label_column: Where it has several.
+        epochs: Of training a victim.
+        flip: Whether mirrored images keep their class.
+    """
+
+    label_column: str | None = None
+    epochs: int = 9
+    flip: bool = True
+
+
+TASKS = {
+    "cifar10": TaskSettings(epochs=9),
+    "cifar100": TaskSettings(label_column="fine_label", epochs=16),
+    "gtsrb": TaskSettings(epochs=12, flip=False),
+}
+"""In the order of the paper's tables."""
+
+SIZE = (32, 32)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A data set in memory.
+
+    Args:
+        name: Its key in `TASKS`, or a name of the caller's own.
+        train: Clean training images.
+        test: Clean test images.
+        settings: How to train on it.
+    """
+
+    name: str
+    train: ImageSet
+    test: ImageSet
+    settings: TaskSettings
+
+    def recipe(self, *, epochs: int, seed: int) -> FitConfig:
+        """How a victim is trained.
+
+        Crops move an image by two pixels at most: with the usual four, half of them would cut a
+        trigger in the corner off.
+        """
+        return FitConfig(
+            epochs=epochs,
+            lr=0.2,
+            batch_size=128,
+            schedule="one-cycle",
+            padding=2,
+            flip=self.settings.flip,
+            autocast=True,
+            seed=seed,
+        )
+
+
+def load_task(name: str, data: Path | None = None) -> Task:
+    """Load a data set of the evaluation.
+
+    Args:
+        name: Key in `TASKS`.
+        data: A folder that has the data set in a folder of this name; None takes it from the Hub.
+
+    Raises:
+        UsageError: There is no such task.
+        DataError: The images cannot be read.
+    """
+    if name not in TASKS:
+        raise UsageError(f"there is no data set {name!r:.40}", f"choose from {', '.join(TASKS)}")
+    source = name if data is None else str((data / name).resolve())
+    column = TASKS[name].label_column
+    train, test = (
+        load_images(source, split=split, size=SIZE, label_column=column)
+        for split in ("train", "test")
+    )
+    return Task(name, train, test, TASKS[name])

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+
+from hfscan.bench.run import adapted, cells, run, victim_of
+from hfscan.bench.tasks import Task, TaskSettings
+from hfscan.bench.victims import Victims
+from hfscan.train import FitConfig
+from hfscan.types import Cell, ImageSet, Trial
+
+from .conftest import Eraser
+
+
+def tiny_cells(**key: object) -> list[Cell]:
+    return cells(
+        datasets={"tiny": 1},
+        attacks=["badnets"],
+        width=4,
+        **{"defenses": ["eraser"], **key},  # type: ignore[arg-type]
+    )
+
+
+def run_all(wanted: list[Cell], task: Task, victims: Victims, **defenses: Eraser) -> list[Trial]:
+    found = {"eraser": Eraser(), **defenses}
+    return list(run(wanted, found, load=lambda name: task, victims=victims))
+
+
+def test_all_combinations_one_victim_after_the_other() -> None:
+    wanted = cells(
+        datasets={"a": 1, "b": 2},
+        attacks=["x", "y"],
+        defenses=["d", "e"],
+        poison_rates=[0.1, 0.01],
+        clean_rates=[0.1, 0.2],
+        seeds=[0, 1, 2],
+    )
+    assert len(set(wanted)) == len(wanted) == 2 * 2 * 2 * 2 * 2 * 3
+    specs = [victim_of(cell) for cell in wanted]
+    changes = sum(one != other for one, other in pairwise(specs))
+    assert changes == len(set(specs)) - 1 == 7
+    assert {cell.epochs for cell in wanted if cell.dataset == "b"} == {2}
+
+
+def test_a_trial(task: Task, victims: Victims, given: list[tuple[ImageSet, int]]) -> None:
+    (cell,) = tiny_cells(seeds=[3], clean_rates=[0.25])
+    (trial,) = run_all([cell], task, victims)
+    assert trial.error == ""
+    assert trial.cell == cell
+    assert trial.settings == {"layer": "conv1", "fails": False}
+    assert trial.before is not None
+    assert trial.before.images == len(task.test)
+    assert trial.before == trial.after  # this defense changes nothing
+    assert trial.erased == 1
+    assert trial.local_coverage in (0.0, 1.0)  # of conv1's one backdoor channel
+    assert trial.coverage is not None
+    assert trial.coverage < 0.1
+    ((clean, seed),) = given
+    assert seed == 3
+    assert len(clean) == 100
+    assert clean.labels.bincount().tolist() == [25] * 4
+
+
+def test_the_seed_chooses_the_images(
+    task: Task, victims: Victims, given: list[tuple[ImageSet, int]]
+) -> None:
+    run_all(tiny_cells(seeds=[0, 1], clean_rates=[0.1]), task, victims)
+    assert not torch.equal(given[0][0].images, given[1][0].images)
+
+
+def test_a_defense_that_fails_is_recorded(task: Task, victims: Victims) -> None:
+    wanted = tiny_cells(defenses=["broken", "eraser"])
+    broken, fine = run_all(wanted, task, victims, broken=Eraser(fails=True))
+    assert broken.error == "RuntimeError: no channel"
+    assert broken.after is None
+    assert broken.before is not None
+    assert fine.error == ""
+
+
+def test_a_victim_that_fails_is_recorded(task: Task, victims: Victims) -> None:
+    (cell,) = tiny_cells()
+    wanted = [replace(cell, architecture="nothing"), cell]
+    broken, fine = run_all(wanted, task, victims)
+    assert broken.error.startswith("ModelError: timm does not know the architecture 'nothing'")
+    assert broken.before is None
+    assert fine.error == ""
+
+
+def test_mirrored_only_where_the_class_survives_it(task: Task) -> None:
+    @dataclass(frozen=True)
+    class Tuned(Eraser):
+        tuning: FitConfig = FitConfig()  # noqa: RUF009
+
+    signs = replace(task, settings=TaskSettings(flip=False))
+    assert adapted(Tuned(), signs) == Tuned(tuning=FitConfig(flip=False))
+    assert adapted(Tuned(), task) == Tuned()
+    assert adapted(Eraser(), signs) == Eraser()

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from hfscan.bench.attacks import ATTACKS
+from hfscan.bench.table import COST, Table, comma_separated, markdown, texts
+from hfscan.bench.tables import tables
+from hfscan.errors import DataError, UsageError
+from hfscan.types import Trial
+
+from .conftest import trial
+
+
+def full(defense: str, after: tuple[float, float, float], **key: object) -> list[Trial]:
+    return [trial(attack, defense, after=after, **key) for attack in ATTACKS]
+
+
+def row(table: Table, label: str, source: str = "here") -> tuple[tuple[float | None, ...], ...]:
+    (found,) = [one.cells for one in table.rows if (one.label, one.source) == (label, source)]
+    return found
+
+
+def test_effectiveness() -> None:
+    trials = full("fmt", (0.90, 0.1, 0.8)) + full("ft", (0.92, 0.9, 0.1))
+    (table,) = tables(trials, "1")
+    assert table.columns == (*ATTACKS, "mean")
+    assert [(one.label, one.source) for one in table.rows] == [
+        (label, source) for label in ("none", "ft", "fmt") for source in ("here", "paper")
+    ]
+    assert row(table, "none")[0] == (0.92, 1.0, 0.0, None)
+    assert row(table, "fmt")[0] == pytest.approx((0.90, 0.1, 0.8, (0.9 - 0.02 + 1) / 2))
+    assert row(table, "fmt")[-1] == pytest.approx((0.90, 0.1, 0.8, 0.94))
+    accuracy, asr, ra, der = row(table, "fmt", "paper")[-1]
+    assert (accuracy, asr, ra) == (0.9213, 0.0286, 0.874)
+    assert der == pytest.approx((0.9884 - 0.0286 - (0.9265 - 0.9213) + 1) / 2)
+
+
+def test_seeds_are_averaged() -> None:
+    trials = [trial(after=(0.9, asr, 0.8), seed=seed) for seed, asr in enumerate((0.0, 0.1, 0.2))]
+    (table,) = tables(trials, "1")
+    assert row(table, "fmt")[0][:2] == pytest.approx((0.9, 0.1))
+    assert "seed 0, 1, 2" in table.title
+
+
+def test_a_missing_cell_leaves_the_mean_open() -> None:
+    (table,) = tables([*full("ft", (0.9, 0.5, 0.4)), trial("badnets", "fmt")], "1")
+    assert row(table, "fmt")[1] == row(table, "fmt")[-1] == ()
+    assert row(table, "ft")[-1] != ()
+    lines = texts(table)[1]
+    assert [line for line in lines if line[0] == "fmt"][0][3] == "-"  # noqa: RUF015
+
+
+def test_failed_trials_and_other_rates_are_left_out() -> None:
+    failed = Trial(trial("wanet").cell, error="RuntimeError: no")
+    trials = [trial(), failed, trial(poison_rate=0.01), trial(clean_rate=0.2)]
+    (table,) = tables(trials, "1")
+    assert table.columns == ("badnets", "mean")
+    (other,) = tables(trials, "1", poison_rate=0.01)
+    assert other.columns == ("badnets", "mean")
+    with pytest.raises(DataError, match="no trial belongs in table 1"):
+        tables([failed], "1")
+    with pytest.raises(UsageError, match="no table '5'"):
+        tables(trials, "5")
+
+
+def test_one_table_for_each_data_set_and_network() -> None:
+    trials = [trial(), trial(dataset="gtsrb"), trial(width=64), trial(architecture="resnet18")]
+    titles = [table.title for table in tables(trials, "1")]
+    assert len(titles) == len(set(titles)) == 4
+
+
+def test_coverage() -> None:
+    trials = full("fmt", (0.9, 0.1, 0.8)) + full("ft", (0.9, 0.1, 0.8))
+    trials = [replace(t, erased=0) if t.cell.defense == "ft" else t for t in trials]
+    (table,) = tables(trials, "2")
+    assert [(one.label, one.source) for one in table.rows] == [("fmt", "here"), ("fmt", "paper")]
+    assert row(table, "fmt")[0] == (0.5, 0.75)
+    assert row(table, "fmt", "paper")[0] == (0.8333, None)
+
+
+@pytest.mark.parametrize(("number", "name"), [("3", "poison_rate"), ("4", "clean_rate")])
+def test_sensitivity(number: str, name: str) -> None:
+    trials = [
+        t for rate in (0.05, 0.1, 0.07) for t in full("fmt", (0.9, rate, 0.8), **{name: rate})
+    ]
+    (table,) = tables([*trials, *full("ft", (0.9, 0.9, 0.1))], number)
+    labels = [one.label for one in table.rows]
+    assert labels == ["5 %", "5 %", "7 %", "10 %", "10 %"]  # the paper has no 7 %
+    assert row(table, "7 %")[0][1] == 0.07
+    assert row(table, "10 %", "paper")[0][:3] == (0.9167, 0.0167, 0.9171)
+    with pytest.raises(DataError):
+        tables(trials, number, defense="ft")
+
+
+def test_cost() -> None:
+    (table,) = tables(full("fmt", (0.9, 0.1, 0.8)), "cost")
+    assert table.metrics == COST
+    assert row(table, "fmt") == ((12.5,),) * 6
+
+
+def test_markdown() -> None:
+    (table,) = tables([trial()], "1")
+    text = markdown(table)
+    assert "| fmt | here | 90.00 / 10.00 / 80.00 / 94.00 | 90.00" in text
+    assert "|  | paper | 91.67 / 1.67 / 91.71 / 97.63 |" in text
+    assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
+
+
+def test_csv() -> None:
+    made = tables([trial(), trial(dataset="gtsrb")], "1")
+    rows = list(csv.reader(io.StringIO(comma_separated(made))))
+    assert len({len(row) for row in rows}) == 1
+    (ours,) = [row for row in rows if row[1:3] == ["fmt", "here"] and "cifar10" in row[0]]
+    assert dict(zip(rows[0], ours, strict=True))["badnets ASR"] == "0.1"
