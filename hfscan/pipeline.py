@@ -8,11 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
+from hfscan.audit_state import AuditState
 from hfscan.channels import erase, one_image, probing
 from hfscan.clock import Clock, TimeUpError
 from hfscan.detectors import DETECTORS, Detector
@@ -67,6 +69,8 @@ def audit(
     budget: float | None = None,
     batch_size: int | None = None,
     memory: int | None = None,
+    state: Path | None = None,
+    resume: bool = False,
     progress: Progress = silent,
 ) -> AuditReport:
     """Look for a backdoor in a model.
@@ -82,6 +86,8 @@ def audit(
             and the report says so.
         batch_size: Most images per pass; None for what the device likes and memory allows.
         memory: Bytes to use beside the model; None for 1 GiB or a quarter of what is free.
+        state: Folder in which to keep what is done so far, until all is done; None keeps nothing.
+        resume: Go on from what an interrupted audit of the same model, images and settings has left there.
         progress: Shaped like ``rich.progress.track``.
 
     Returns:
@@ -120,31 +126,34 @@ def audit(
     )
     if draft.reason:
         return draft
+    kept = AuditState.of(state, model.facts, clean.facts, settings, resume=resume)
     with _timed(seconds, "tests"):
-        results = run_tests(
-            model.net,
-            clean,
-            tests,
-            seed=settings.seed,
-            progress=clock.share(TESTS_SHARE).limiting(progress),
-        )
+        results = kept.tests() if tests is None else None
+        if results is None:
+            limited = clock.share(TESTS_SHARE).limiting(progress)
+            results = run_tests(model.net, clean, tests, seed=settings.seed, progress=limited)
+            kept.keep_tests(results)
     conclusion = conclude(results)
     with _timed(seconds, "channels"):
-        choice = choose_precision(model.net, sample, settings)
+        choice = kept.choice() or choose_precision(model.net, sample, settings)
+        kept.keep_choice(choice)
         settings = dataclasses.replace(settings, precision=choice.name)
-        profiles = list(
-            profile(
-                model.net,
-                sample,
-                settings,
-                target=conclusion.target,
-                clock=clock,
-                memory=memory,
-                batch_size=batch_size,
-                progress=progress,
-            )
-        )
+        profiles = []
+        for layer in profile(
+            model.net,
+            sample,
+            settings,
+            target=conclusion.target,
+            clock=clock,
+            recall=kept.layer,
+            memory=memory,
+            batch_size=batch_size,
+            progress=progress,
+        ):
+            kept.keep_layer(layer)
+            profiles.append(layer)
         layers = tuple(_judge(layer, detector) for layer in profiles)
+    kept.discard()
     draft = dataclasses.replace(
         draft,
         settings=settings,

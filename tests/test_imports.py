@@ -36,6 +36,7 @@ RANKS = (
     {"weights", "unlearn", "fmt", "model_tests", "metrics", "card"},
     {"checkpoint", "hub"},
     {"train"},
+    {"audit_state"},
     {"data", "pipeline"},
     {"bench"},
     {"cli"},

@@ -88,6 +88,14 @@ def audit(
             rich_help_panel=o._RUN,
         ),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from where the same audit was interrupted.",
+            rich_help_panel=o._RUN,
+        ),
+    ] = False,
     device: o.DeviceOption = "auto",
     precision: o.Precision = "auto",
     min_agreement: Annotated[
@@ -146,9 +154,9 @@ def audit(
       hfscan audit user/model --clean-data cifar10 --budget 5m
     """
     from hfscan.cli.loading import load_clean, load_model, prepare
-    from hfscan.cli.output import bars, parse_outputs
+    from hfscan.cli.output import bars, parse_outputs, say
     from hfscan.cli.quantities import parse_duration, parse_size
-    from hfscan.cli.state import Inputs, absolute, remember
+    from hfscan.cli.state import Inputs, absolute, audits_folder, remember
     from hfscan.pipeline import audit as run
     from hfscan.pipeline import check_settings
     from hfscan.report import FORMATS
@@ -193,16 +201,23 @@ def audit(
         token=token,
         cache_dir=cache_dir,
     )
-    with bars(quiet) as progress:
-        report = run(
-            loaded,
-            clean,
-            settings=settings,
-            budget=None if seconds is None else seconds - (perf_counter() - began),
-            batch_size=batch_size,
-            memory=None if memory is None else parse_size(memory),
-            progress=progress,
-        )
+    try:
+        with bars(quiet) as progress:
+            report = run(
+                loaded,
+                clean,
+                settings=settings,
+                budget=None if seconds is None else seconds - (perf_counter() - began),
+                batch_size=batch_size,
+                state=audits_folder(),
+                resume=resume,
+                memory=None if memory is None else parse_size(memory),
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        if not quiet:
+            say("interrupted; the same command with --resume goes on from here")
+        raise
     pinned = f"{clean.name}@{clean.revision}" if clean.revision else absolute(clean_data)
     inputs = Inputs(
         model=absolute(model) if loaded.revision is None else loaded.ref,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,6 +15,9 @@ import platformdirs
 from hfscan.cli.output import warn, write_atomically
 from hfscan.errors import AuditError, HfscanError
 from hfscan.types import AuditReport
+
+KEPT_SECONDS = 30 * 24 * 3600
+"""How long an interrupted audit can be resumed."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,16 @@ def state_folder() -> Path:
     """Where hfscan keeps its state; ``HFSCAN_STATE_DIR`` overrides the platform's place."""
     chosen = os.environ.get("HFSCAN_STATE_DIR")
     return Path(chosen) if chosen else platformdirs.user_state_path("hfscan", appauthor=False)
+
+
+def audits_folder() -> Path:
+    """Where interrupted audits are kept; those of more than a month ago are thrown away."""
+    folder = state_folder() / "audits"
+    for audit in folder.glob("*"):
+        with contextlib.suppress(OSError):
+            if time.time() - audit.stat().st_mtime > KEPT_SECONDS:
+                shutil.rmtree(audit)
+    return folder
 
 
 def remember(report: AuditReport, inputs: Inputs) -> None:

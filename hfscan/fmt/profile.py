@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,6 +52,9 @@ class LayerProfile:
     skipped: str = ""
 
 
+Recall = Callable[[ConvLayer], LayerProfile | None]
+
+
 def profile(
     net: nn.Module,
     images: ImageSet,
@@ -59,6 +62,7 @@ def profile(
     *,
     target: int | None = None,
     clock: Clock | None = None,
+    recall: Recall | None = None,
     memory: int | None = None,
     batch_size: int | None = None,
     progress: Progress = silent,
@@ -75,6 +79,7 @@ def profile(
         settings: Mode and effort, steps, step size, eps, seed and precision.
         target: The suspected class, if there is one: fast mode looks for the flow into it too.
         clock: When to be done; None for whenever it is.
+        recall: Gives the profile of a layer that an earlier run with the same arguments has made.
         memory: Bytes to use beside the model; None for 1 GiB or a quarter of what is free.
         batch_size: Most images per pass; None for what the device likes and memory allows.
         progress: Wraps the work, cut into a thousand parts of about the same length.
@@ -91,6 +96,9 @@ def profile(
     for layer in engine.layers:
         if layer.skipped:
             yield LayerProfile(layer, skipped=layer.skipped)
+        elif recall and (known := recall(layer)):
+            budget.leave(layer)
+            yield known
         elif budget.over():
             yield LayerProfile(layer, skipped="the time budget ended before it was tested")
         else:
@@ -151,7 +159,7 @@ class Pace:
 
     def effort(self, layer: ConvLayer) -> float:
         """The share of exact mode's work to do for this layer, which is the next one."""
-        self._layer, self._cost = 0.0, self._engine.cost(layer)
+        self._cost = self._engine.cost(layer)
         settings = self._engine.settings
         wanted = 1.0 if settings.mode == "exact" else settings.effort
         if self._clock.seconds is None or settings.mode == "exact":
@@ -179,6 +187,7 @@ class Pace:
         """The layer is done, whatever was left out of it."""
         self._left -= self._layers[layer.name]
         self._ticks.advance(max(0.0, self._layers[layer.name] - self._layer))
+        self._layer = 0.0
 
     def finish(self) -> None:
         """Everything is done."""

@@ -42,7 +42,7 @@ QUICK = ("--images", "8", "--steps", "1")
 """Options of an audit that does not take long."""
 
 QUICK_TEST = MaximumMargin(starts=4, steps=30)
-QUICK_TESTS = {"maximum-margin": lambda: QUICK_TEST}
+QUICK_TESTS = {"maximum-margin": lambda _: QUICK_TEST}
 """Enough for networks that are built by hand; runs of `hfscan` as a program have all tests."""
 
 GENTLE = ("--epochs", "1", "--lr", "1e-5")
@@ -204,7 +204,7 @@ from hfscan.cli import _run
 from hfscan.model_tests import MaximumMargin
 
 starts, steps = json.loads(sys.argv[2])
-hfscan.pipeline.TESTS = {"maximum-margin": lambda: MaximumMargin(starts=starts, steps=steps)}
+hfscan.pipeline.TESTS = {"maximum-margin": lambda _: MaximumMargin(starts=starts, steps=steps)}
 
 done = []
 for arguments in json.loads(sys.argv[1]):
