@@ -87,6 +87,14 @@ def repair(
     weight_decay: Annotated[
         float, typer.Option(min=0, help="Of SGD.", rich_help_panel=_TUNING)
     ] = 5e-4,
+    flip: Annotated[
+        bool,
+        typer.Option(
+            "--flip/--no-flip",
+            help="Mirror half of the images while fine-tuning; not for signs or letters.",
+            rich_help_panel=_TUNING,
+        ),
+    ] = True,
     unlearn_norm: Annotated[
         float,
         typer.Option(
@@ -195,6 +203,7 @@ def repair(
         lr=lr,
         batch_size=batch_size,
         weight_decay=weight_decay,
+        flip=flip,
         unlearn_norm=unlearn_norm,
         clean_rate=clean_rate,
         max_accuracy_drop=max_accuracy_drop,
