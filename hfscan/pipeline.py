@@ -509,6 +509,7 @@ def _fit_config(settings: RepairSettings) -> FitConfig:
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         padding=2,
+        flip=settings.flip,
         seed=settings.seed,
     )
 

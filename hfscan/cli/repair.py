@@ -72,14 +72,31 @@ def repair(
         int, typer.Option(min=0, help="Of fine-tuning.", rich_help_panel=_TUNING)
     ] = 10,
     lr: Annotated[
-        float, typer.Option(help="Learning rate, above 0.", rich_help_panel=_TUNING)
+        float,
+        typer.Option(
+            help="Learning rate, above 0; of the other methods 0.01 by default.",
+            rich_help_panel=_TUNING,
+        ),
     ] = 0.005,
     batch_size: Annotated[
-        int, typer.Option(min=2, help="Images per step.", rich_help_panel=_TUNING)
+        int,
+        typer.Option(
+            min=2,
+            help="Images per step; of the other methods 256 by default.",
+            rich_help_panel=_TUNING,
+        ),
     ] = 128,
     weight_decay: Annotated[
         float, typer.Option(min=0, help="Of SGD.", rich_help_panel=_TUNING)
     ] = 5e-4,
+    flip: Annotated[
+        bool,
+        typer.Option(
+            "--flip/--no-flip",
+            help="Mirror half of the images while fine-tuning; not for signs or letters.",
+            rich_help_panel=_TUNING,
+        ),
+    ] = True,
     unlearn_norm: Annotated[
         float,
         typer.Option(
@@ -191,6 +208,7 @@ def repair(
         lr=lr,
         batch_size=batch_size,
         weight_decay=weight_decay,
+        flip=flip,
         unlearn_norm=unlearn_norm,
         clean_rate=clean_rate,
         max_accuracy_drop=max_accuracy_drop,

@@ -202,13 +202,14 @@ def test_an_existing_folder_is_kept(run: Run, victims: Victims, source: Path) ->
 
 def test_another_method(run: Run, victims: Victims, source: Path) -> None:
     """The report says which one, with what, and the terminal too."""
-    options = ("--method", "ft", "--report", victims.report, *GENTLE)
+    options = ("--method", "ft", "--no-flip", "--report", victims.report, *GENTLE)
     done = run("repair", "./net", "--clean-data", victims.data, "--json", *options)
     assert done.code == 0
     assert (done.json["defense"], done.json["erased"]) == ("ft", {})
     assert done.json["method"] == "FT: fine-tuned on clean images"
     tuning = done.json["parameters"]["tuning"]
     assert (tuning["epochs"], tuning["lr"], tuning["batch_size"]) == (1, 1e-5, 256)
+    assert tuning["flip"] is False
     card = Path("net-repaired/README.md").read_text()
     assert "by the defense `ft`, with clean images" in card
     shown = run("repair", "./net", "--clean-data", victims.data, "--overwrite", *options)
