@@ -20,8 +20,8 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 FENCES = {
     "typer": ("cli/",),
     "rich": ("cli/", "report/console.py"),
-    "huggingface_hub": ("hub/", "card.py", "cli/loading.py"),
-    "datasets": ("data.py", "cli/loading.py"),
+    "huggingface_hub": ("hub/", "card.py"),
+    "datasets": ("data.py",),
     "sklearn": ("detectors/", "bench/"),
     "timm": ("hub/", "models/"),
     "click": (),
