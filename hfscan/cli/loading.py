@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 
@@ -13,18 +12,15 @@ from hfscan.types import HubModel, ImageSet
 
 def prepare(threads: int | None, quiet: bool) -> None:
     """Set threads, and keep the libraries' own bars and messages off stderr where they are not wanted."""
-    import datasets
     import torch
-    from huggingface_hub.constants import HF_HUB_DISABLE_PROGRESS_BARS
-    from huggingface_hub.utils import disable_progress_bars
+
+    from hfscan.data import quiet_datasets
+    from hfscan.hub.client import quiet_hub
 
     if threads is not None:
         torch.set_num_threads(threads)
-    datasets.disable_progress_bars()
-    for library in ("datasets", "huggingface_hub"):  # what they log as an error they raise as well
-        logging.getLogger(library).setLevel(logging.CRITICAL)
-    if HF_HUB_DISABLE_PROGRESS_BARS is None and (quiet or not sys.stderr.isatty()):
-        disable_progress_bars()
+    quiet_datasets()
+    quiet_hub(bars=not quiet and sys.stderr.isatty())
 
 
 def load_model(

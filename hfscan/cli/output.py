@@ -140,14 +140,15 @@ def write_atomically(path: Path, text: str) -> None:
         if path.exists() and not path.is_file():  # /dev/stdout must not become a file
             path.write_text(text, encoding="utf-8")
         else:
-            _replace(path.resolve(), text)
+            replace_file(path.resolve(), text)
     except OSError as error:
         raise HfscanError(
             f"{path} cannot be written ({error.strerror or error})", "choose another file"
         ) from error
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """Replace a file in one step, or raise an OSError and leave it."""
     descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

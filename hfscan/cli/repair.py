@@ -196,7 +196,7 @@ def repair(
     from hfscan.cli.method import defense_named
     from hfscan.cli.output import bars, say
     from hfscan.errors import UsageError
-    from hfscan.hub.push import plan_push
+    from hfscan.hub.push import check_token, plan_push
     from hfscan.hub.save import check_target, save
     from hfscan.pipeline import audit, check_repair_settings
     from hfscan.pipeline import repair as run
@@ -236,6 +236,7 @@ def repair(
     )
     if push:
         _check_destination(to, inputs.model)
+        check_token(token)
     target = out or _default_target(inputs.model)
     check_target(target, overwrite=overwrite)
     if found is not None:

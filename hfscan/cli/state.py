@@ -12,8 +12,8 @@ from pathlib import Path
 
 import platformdirs
 
-from hfscan.cli.output import warn, write_atomically
-from hfscan.errors import AuditError, HfscanError
+from hfscan.cli.output import replace_file, warn
+from hfscan.errors import AuditError
 from hfscan.types import AuditReport
 
 KEPT_SECONDS = 30 * 24 * 3600
@@ -67,8 +67,8 @@ def remember(report: AuditReport, inputs: Inputs) -> None:
     data = {"inputs": asdict(inputs), "report": report.to_dict()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(data))
-    except (OSError, HfscanError) as error:
+        replace_file(path, json.dumps(data))
+    except OSError as error:
         warn(f"hfscan repair will not know of this audit: {error}")
 
 

@@ -107,6 +107,12 @@ def plan_push(
     return PushPlan(to, False, private, create_pr is not False, head, add, delete)
 
 
+def check_token(token: str | None = None) -> None:
+    """Raise a HubError if the Hub does not know who is asking: better before a repair than after it."""
+    with hub_errors("the token"):
+        hub_api(token).whoami()
+
+
 def _files(api: HfApi, repository: str) -> tuple[str, list[str]] | None:
     """Head and file names; None if there is no such repository."""
     try:

@@ -79,6 +79,23 @@ HUB = [
         "hf auth login, or pass --token",
         where="hub",
     ),
+    Case(
+        "push without a token",
+        lambda p: ["repair", "--report", p.victims.report, "--push", "--yes", "--to", "me/x"],
+        "this needs a token of the Hub, there is none",
+        "hf auth login, or pass --token",
+        where="hub",
+    ),
+    Case(
+        "push with a wrong token",
+        lambda p: [
+            *("repair", "--report", p.victims.report, "--push", "--yes", "--to", "me/x"),
+            *("--token", "hf_wrong"),
+        ],
+        "the Hub answered 401 for the token",
+        "hf auth login, or pass --token",
+        where="hub",
+    ),
     Case("server error", server_error, "the Hub answered 400", "try again later", where="hub"),
     Case(
         "only a pickle on the Hub",

@@ -228,6 +228,38 @@ def hfscan_batch(
     return [Done(*result) for result in done.json]
 
 
+_NAMES = "".join(f"          '{index}': {name}\n" for index, name in enumerate(CLASSES))
+DATA_CARD = f"""---
+configs:
+- config_name: plain_text
+  default: true
+  data_files:
+  - split: train
+    path: data/train-*
+  - split: test
+    path: data/test-*
+dataset_info:
+  config_name: plain_text
+  features:
+  - name: image
+    dtype: image
+  - name: label
+    dtype:
+      class_label:
+        names:
+{_NAMES}  splits:
+  - name: train
+    num_bytes: 1000
+    num_examples: 50000
+  - name: test
+    num_bytes: 1000
+    num_examples: 64
+---
+# Colored squares
+"""
+"""As the card of CIFAR-10 on the Hub."""
+
+
 @dataclass(frozen=True)
 class Site:
     """A Hub, and a folder to work in.
@@ -242,8 +274,7 @@ class Site:
 
     @classmethod
     def furnished(cls, hub: LoopbackHub, folder: Path) -> Site:
-        card = b"---\nlicense: cc0-1.0\n---\n# Colored squares\n"
-        files = {"README.md": card, "data/test-0.parquet": parquet(color_data())}
+        files = {"README.md": DATA_CARD.encode(), "data/test-0.parquet": parquet(color_data())}
         files["data/train-0.parquet"] = b"this split is never asked for"
         for decoy in ("org/net", "uoft-cs/cifar10"):
             (folder / decoy).mkdir(parents=True)
