@@ -20,13 +20,31 @@ from timm.models.vgg import VGG, ConvMlp
 from torch import Tensor, nn
 
 import hfscan
+from hfscan.bench.defenses import DEFENSES, Defense
+from hfscan.bench.defenses.anp import AdversarialPruning
+from hfscan.bench.defenses.clp import LipschitzPruning
+from hfscan.bench.defenses.fp import FinePruning
+from hfscan.bench.defenses.ft import FineTuning
+from hfscan.bench.defenses.nad import AttentionDistillation
+from hfscan.bench.defenses.nc import NeuralCleanse
 from hfscan.channels import ConvLayer, conv_layers, erase
 from hfscan.model_tests import MaximumMargin
+from hfscan.train import FitConfig
 from hfscan.types import AuditSettings, HubModel, ImageSet, RepairSettings
 
 CLASSES = 4
 SETTINGS = AuditSettings(images=4, steps=1)
 TUNING = RepairSettings(epochs=1, clean_rate=0.5, batch_size=8, lr=1e-4)
+FIT = FitConfig(epochs=1, lr=1e-4, batch_size=8, autocast=True)
+QUICK: dict[str, Defense] = {
+    "ft": FineTuning(FIT),
+    "fp": FinePruning(step=0.3, tuning=FIT),
+    "clp": LipschitzPruning(u=1.5),
+    "anp": AdversarialPruning(iterations=2, batch_size=8),
+    "nc": NeuralCleanse(steps=2, batch_size=4, index=0.0, tuning=FIT),
+    "nad": AttentionDistillation(tuning=FIT),
+}
+"""All but FMT, which is made of what `test_audit_and_repair` goes through."""
 BLOCKS = [["ir_r1_k3_s2_e2_c8_se0.25"], ["er_r1_k3_s2_e2_c8"], ["cn_r1_k1_s1_c16"]]
 CONVNEXT = {"depths": (1, 1, 1, 1), "dims": (4, 8, 8, 8)}
 
@@ -153,6 +171,18 @@ def test_audit_and_repair(model: HubModel, clean: ImageSet) -> None:
     repaired, result = hfscan.repair(model, suspected, clean, settings=TUNING)
     assert result.erased.keys() == {layer.layer for layer in report.layers if not layer.skipped}
     assert torch.isfinite(repaired.net(clean.images / 255)).all()
+
+
+def test_no_defense_is_forgotten() -> None:
+    assert {*QUICK, "fmt", "fmt-flow"} == set(DEFENSES)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_defenses(name: str, model: HubModel, clean: ImageSet) -> None:
+    """Each works on each family; what it erases is there."""
+    result = QUICK[name].repair(model.net, clean, seed=0)
+    assert torch.isfinite(result.net(clean.images / 255)).all()
+    erase(model.net, result.erased, clean.images[:1] / 255)
 
 
 def maps(net: nn.Module, layers: list[ConvLayer], images: Tensor) -> dict[str, Tensor]:

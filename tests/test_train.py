@@ -60,6 +60,19 @@ def test_one_cycle_of_few_steps(tiny_net: nn.Module, tiny_set: ImageSet, steps: 
     assert len(fit(tiny_net, tiny_set, config)) == steps
 
 
+def test_bfloat16_only_where_it_is_fast(
+    tiny_set: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = []
+    for fast, wanted in ((True, True), (False, True), (True, False)):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda fast=fast: fast)
+        net = learner()
+        fit(net, tiny_set, FitConfig(epochs=1, lr=0.05, batch_size=16, autocast=wanted))
+        trained.append(weights(net))
+    assert equal(trained[1], trained[2])
+    assert not equal(trained[0], trained[1])
+
+
 @pytest.mark.parametrize("make", [learner, dropping])
 def test_the_seed_decides(tiny_set: ImageSet, make: Callable[[], nn.Module]) -> None:
     def trained(seed: int, before: int) -> list[Tensor]:

@@ -70,9 +70,19 @@ def repair(
     epochs: Annotated[
         int, typer.Option(min=0, help="Of fine-tuning.", rich_help_panel=_TUNING)
     ] = 10,
-    lr: Annotated[float, typer.Option(help="Learning rate.", rich_help_panel=_TUNING)] = 0.005,
+    lr: Annotated[
+        float,
+        typer.Option(
+            help="Learning rate; of the other methods 0.01 by default.", rich_help_panel=_TUNING
+        ),
+    ] = 0.005,
     batch_size: Annotated[
-        int, typer.Option(min=2, help="Images per step.", rich_help_panel=_TUNING)
+        int,
+        typer.Option(
+            min=2,
+            help="Images per step; of the other methods 256 by default.",
+            rich_help_panel=_TUNING,
+        ),
     ] = 128,
     weight_decay: Annotated[
         float, typer.Option(min=0, help="Of SGD.", rich_help_panel=_TUNING)

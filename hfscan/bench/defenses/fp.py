@@ -106,6 +106,8 @@ def activations(net: nn.Module, layer: ConvLayer, images: ImageSet) -> Tensor:
     with probing(net):
         for pixels, _ in images.batches(256):
             maps = feature_map(net, where, pixels.to(device))
+            if maps.shape[1] != layer.channels:
+                maps = maps.movedim(-1, 1)  # a norm of the last axis, as ConvNeXt's
             total += maps.relu().mean((2, 3)).sum(0)
     return total / len(images)
 

@@ -8,7 +8,7 @@ class whose norm is below the median by more than 2 of the consistent median abs
 keep their true labels (section VI-B). Where no class is suspected, the paper sees no backdoor, and the network
 is returned as it was.
 
-Deviations: 150 steps of Adam on batches of 32 for each class, not many passes over the data: there are up to a
+Deviations: 100 steps of Adam on batches of 32 for each class, not many passes over the data: there are up to a
 hundred classes. The network is fine-tuned with the configuration that the FMT paper gives all defenses.
 """
 
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from hfscan.bench.defenses.ft import TUNING
 from hfscan.channels import one_image, probing
-from hfscan.train import FitConfig, fit
+from hfscan.train import FitConfig, bfloat16, fit
 from hfscan.types import FloatArray, ImageSet, Progress, Repaired, silent
 
 CONSISTENCY = 1.4826
@@ -74,7 +74,7 @@ class NeuralCleanse:
         tuning: How to fine-tune; its seed is replaced.
     """
 
-    steps: int = 150
+    steps: int = 100
     batch_size: int = 32
     lr: float = 0.1
     weight: float = 1e-3
@@ -150,7 +150,7 @@ class NeuralCleanse:
 
     def _logits(self, net: nn.Module, pixels: Tensor) -> Tensor:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.autocast):
+        with bfloat16(pixels.device, wanted=self.autocast):
             logits: Tensor = net(pixels)
         return logits.float()
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from hfscan.bench.defenses.fp import FinePruning, activations
+from hfscan.bench.defenses.ft import FineTuning
 from hfscan.channels import ConvLayer, feature_map
 from hfscan.errors import AuditError
 from hfscan.types import ImageSet
@@ -34,6 +35,14 @@ def test_fine_tuning_trains_the_other_channels(planted_net: nn.Module, tiny_set:
     result = DEFENSE.repair(planted_net, tiny_set, seed=0)
     assert not torch.equal(result.net.conv2.weight[0], planted_net.conv2.weight[0])
     assert not torch.equal(result.net.conv1.weight, planted_net.conv1.weight)
+
+
+def test_without_pruning_it_is_fine_tuning(planted_net: nn.Module, tiny_set: ImageSet) -> None:
+    result = replace(DEFENSE, most=0.0).repair(planted_net, tiny_set, seed=0)
+    tuned = FineTuning(TUNING).repair(planted_net, tiny_set, seed=0).net.state_dict()
+    assert result.erased == {}
+    for name, tensor in result.net.state_dict().items():
+        assert torch.equal(tensor, tuned[name])
 
 
 def test_activations_are_behind_the_norm(tiny_net: nn.Module, tiny_set: ImageSet) -> None:
