@@ -78,7 +78,7 @@ def _figure(columns: int, *, height: float = 3.6) -> tuple[Figure, list[Axes]]:
 
 
 def cost(trials: Sequence[Trial]) -> Figure | None:
-    """Seconds of each defense, one panel per data set (the paper's figure 4)."""
+    """CPU seconds of each defense, one panel per data set (the paper's figure 4)."""
     trials = usual(trials)
     datasets = datasets_in(trials)
     if not datasets:
@@ -94,7 +94,7 @@ def cost(trials: Sequence[Trial]) -> Figure | None:
             places = [position + index * width for position in range(len(defenses))]
             panel.bar(places, heights, width, label=attack)
         panel.set_xticks([position + 0.4 for position in range(len(defenses))], defenses)
-        panel.set(title=dataset, ylabel="seconds", yscale="log")
+        panel.set(title=dataset, ylabel="CPU seconds", yscale="log")
     panels[-1].legend(fontsize="small")
     return figure
 
@@ -165,7 +165,7 @@ FIGURES: dict[str, Callable[[Sequence[Trial]], Figure | None]] = {
 
 
 def _seconds(trial: Trial) -> float:
-    return trial.seconds
+    return trial.cpu_seconds
 
 
 def _accuracy(trial: Trial) -> float:

@@ -165,15 +165,17 @@ def _attempt(
     defense = adapted(defense, task)
     trial = Trial(cell, before=subject.before, settings=settings_of(defense))
     clean = task.train.split_at(cell.clean_rate, seed=cell.seed)[0]
-    started = time.monotonic()
+    started, busy = time.monotonic(), time.process_time()
     try:
         repaired = defense.repair(
             subject.victim.model.net, clean, seed=cell.seed, progress=progress
         )
-        seconds = time.monotonic() - started
+        trial = replace(
+            trial, seconds=time.monotonic() - started, cpu_seconds=time.process_time() - busy
+        )
         after = measure(repaired.net, subject.test, subject.attacked, cell.target)
     except Exception as error:  # recorded; other defenses may work
-        return replace(trial, error=_described(error), seconds=time.monotonic() - started)
+        return replace(trial, error=_described(error))
     erased = repaired.erased
     touched = {layer: v for layer, v in subject.sensitivity.items() if erased.get(layer)}
     return replace(
@@ -182,7 +184,6 @@ def _attempt(
         coverage=coverage(erased, subject.sensitivity),
         local_coverage=coverage(erased, touched) if touched else None,
         erased=sum(map(len, erased.values())),
-        seconds=seconds,
     )
 
 

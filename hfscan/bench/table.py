@@ -12,7 +12,7 @@ Figures = tuple[float | None, ...]
 
 EFFECT = ("ACC", "ASR", "RA", "DER")
 COVERAGE = ("coverage", "local coverage")
-COST = ("seconds",)
+COST = ("seconds", "CPU seconds")
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,18 @@ def _text(cell: Figures, metrics: Sequence[str]) -> str:
     return " / ".join(shown) or "-"
 
 
+def legend(table: Table) -> str:
+    """What the figures of a cell are."""
+    names = " / ".join(table.metrics)
+    return names if table.metrics == COST else f"{names} in %"
+
+
 def markdown(table: Table) -> str:
     """A table as Markdown."""
     header, lines = texts(table)
-    unit = "seconds" if table.metrics == COST else f"{' / '.join(table.metrics)} in %"
     rows = [header, ["---"] * 2 + ["---:"] * len(table.columns), *lines]
     body = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    return f"**{table.title}**: {unit}\n\n{body}\n"
+    return f"**{table.title}**: {legend(table)}\n\n{body}\n"
 
 
 def comma_separated(made: Sequence[Table]) -> str:

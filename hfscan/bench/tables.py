@@ -127,7 +127,10 @@ def _cost(trials: Sequence[Trial]) -> Table:
             defense,
             "here",
             _with_mean(
-                [_mean_of(trials, attack, defense, lambda t: (t.seconds,)) for attack in attacks]
+                [
+                    _mean_of(trials, attack, defense, lambda t: (t.seconds, t.cpu_seconds))
+                    for attack in attacks
+                ]
             ),
         )
         for defense in defenses_in(trials)

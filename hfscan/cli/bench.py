@@ -303,13 +303,12 @@ def _show(made: list[Table]) -> None:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    from hfscan.bench.table import COST, texts
+    from hfscan.bench.table import legend, texts
 
     console = Console()
     for one in made:
         header, lines = texts(one)
-        unit = "seconds" if one.metrics == COST else f"{' / '.join(one.metrics)} in %"
-        shown = RichTable(title=f"{one.title}: {unit}", title_justify="left")
+        shown = RichTable(title=f"{one.title}: {legend(one)}", title_justify="left")
         for name in header:
             shown.add_column(name, justify="left" if name == "" else "right")
         for line in lines:

@@ -43,8 +43,23 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What came out.
+class Outcome:
+    """What came out of one cell; its fields are those of `Trial`."""
+
+    cell: Cell
+    before: Metrics | None = None
+    after: Metrics | None = None
+    coverage: float | None = None
+    local_coverage: float | None = None
+    erased: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Trial(Outcome):
+    """What came out, and with which settings.
 
     Args:
         cell: What was tried.
@@ -54,19 +69,12 @@ class Trial:
         local_coverage: The same in the layers in which anything was erased; None if nothing was.
         erased: How many channels were erased.
         seconds: How long the repair took.
-        settings: Hyper-parameters of the defense.
+        cpu_seconds: Time on the CPU, of all threads: where others compute too, the fairer figure.
         error: Why the trial failed; empty if it did not.
+        settings: Hyper-parameters of the defense.
     """
 
-    cell: Cell
-    before: Metrics | None = None
-    after: Metrics | None = None
-    coverage: float | None = None
-    local_coverage: float | None = None
-    erased: int = 0
-    seconds: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
-    error: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The trial as one flat JSON object."""
@@ -81,25 +89,11 @@ class Trial:
             DataError: The data is no trial.
         """
         try:
-            key = {f.name: data[f.name] for f in fields(Cell)}
-            rest = {f.name: data[f.name] for f in fields(cls) if f.name not in ("cell", "settings")}
-            settings = dict(data["settings"])
-            return cls(**typed(_Read, {"cell": key, **rest}).__dict__, settings=settings)
+            cell = {f.name: data[f.name] for f in fields(Cell)}
+            rest = {f.name: data[f.name] for f in fields(Outcome) if f.name in data}
+            outcome: Outcome = typed(Outcome, {**rest, "cell": cell})
+            return cls(**vars(outcome), settings=dict(data["settings"]))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"not a trial ({type(error).__name__}: {error})", "run hfscan bench again"
             ) from error
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A trial's fields that have one type each."""
-
-    cell: Cell
-    before: Metrics | None
-    after: Metrics | None
-    coverage: float | None
-    local_coverage: float | None
-    erased: int
-    seconds: float
-    error: str

@@ -72,5 +72,6 @@ def trial(
         local_coverage=0.75,
         erased=7,
         seconds=12.5,
+        cpu_seconds=10.0,
         settings={"lr": 0.1, "tuning": {"epochs": 3}},
     )

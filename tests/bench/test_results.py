@@ -59,6 +59,12 @@ def test_wrong_types_are_no_trial() -> None:
             Trial.from_dict({**data, key: value})
 
 
+def test_a_figure_that_came_later_has_its_default() -> None:
+    data = trial().to_dict()
+    del data["cpu_seconds"]
+    assert Trial.from_dict(data).cpu_seconds == 0
+
+
 def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read_trials(tmp_path / "nothing")

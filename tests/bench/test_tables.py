@@ -99,7 +99,7 @@ def test_sensitivity(number: str, name: str) -> None:
 def test_cost() -> None:
     (table,) = tables(full("fmt", (0.9, 0.1, 0.8)), "cost")
     assert table.metrics == COST
-    assert row(table, "fmt") == ((12.5,),) * 6
+    assert row(table, "fmt") == ((12.5, 10.0),) * 6
 
 
 def test_markdown() -> None:
