@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @pytest.fixture(autouse=True)
 def quick_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hfscan.pipeline.TESTS", TESTS)
+    monkeypatch.setattr("hfscan.pipeline.testing.TESTS", TESTS)
 
 
 def timeless(report: AuditReport) -> dict[str, Any]:

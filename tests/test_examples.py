@@ -34,7 +34,7 @@ def run(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.fixture(autouse=True)
 def _quick_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the model-level tests find is of no interest here."""
-    monkeypatch.setattr("hfscan.pipeline.TESTS", QUICK_TESTS)
+    monkeypatch.setattr("hfscan.pipeline.testing.TESTS", QUICK_TESTS)
 
 
 @pytest.mark.parametrize("name", SMALL)

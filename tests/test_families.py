@@ -150,7 +150,7 @@ def clean(model: HubModel) -> ImageSet:
 def quick_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the model-level tests find is of no interest here."""
     quick = {"maximum-margin": lambda batch_size: MaximumMargin(starts=1, steps=2)}
-    monkeypatch.setattr("hfscan.pipeline.TESTS", quick)
+    monkeypatch.setattr("hfscan.pipeline.testing.TESTS", quick)
 
 
 def convolutions(net: nn.Module) -> dict[str, nn.Conv2d]:

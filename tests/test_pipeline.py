@@ -320,7 +320,7 @@ def test_mirroring_is_a_setting(
 ) -> None:
     configs: list[FitConfig] = []
     monkeypatch.setattr(
-        "hfscan.pipeline.fit", lambda net, images, config, **_: configs.append(config)
+        "hfscan.pipeline.repairing.fit", lambda net, images, config, **_: configs.append(config)
     )
     for flip in (True, False):
         settings = replace(TUNING, flip=flip)

@@ -28,7 +28,7 @@ Run = Callable[..., Done]
 @pytest.fixture(autouse=True)
 def _no_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Write below ``tmp_path`` only, do not wrap long lines, and test the whole network briefly."""
-    monkeypatch.setattr("hfscan.pipeline.TESTS", QUICK_TESTS)
+    monkeypatch.setattr("hfscan.pipeline.testing.TESTS", QUICK_TESTS)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("HFSCAN_DEBUG", raising=False)
@@ -57,7 +57,7 @@ def victims(tmp_path_factory: pytest.TempPathFactory) -> Victims:
     data = write_data(folder / "data", color_data())
     report = folder / "report.json"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hfscan.pipeline.TESTS", QUICK_TESTS)
+        patch.setattr("hfscan.pipeline.testing.TESTS", QUICK_TESTS)
         arguments = [str(planted), "--clean-data", str(data), *QUICK, "-o", f"json={report}"]
         patch.setenv("HFSCAN_STATE_DIR", str(folder / "state"))
         patch.setattr(sys, "argv", ["hfscan", "audit", *arguments])

@@ -199,12 +199,12 @@ def hfscan(*arguments: str | Path, env: Mapping[str, str], cwd: Path) -> Done:
 
 BATCH = """
 import contextlib, io, json, sys
-import hfscan.pipeline
+import hfscan.pipeline.testing
 from hfscan.cli import _run
 from hfscan.model_tests import MaximumMargin
 
 starts, steps = json.loads(sys.argv[2])
-hfscan.pipeline.TESTS = {"maximum-margin": lambda _: MaximumMargin(starts=starts, steps=steps)}
+hfscan.pipeline.testing.TESTS = {"maximum-margin": lambda _: MaximumMargin(starts=starts, steps=steps)}
 
 done = []
 for arguments in json.loads(sys.argv[1]):
