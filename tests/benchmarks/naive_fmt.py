@@ -23,6 +23,8 @@ def naive_profile(
     settings: AuditSettings,
     layers: list[str] | None = None,
     channels: int | None = None,
+    *,
+    shared: bool = True,
 ) -> Iterator[tuple[str, Tensor]]:
     """Predicted classes for every channel.
 
@@ -32,7 +34,9 @@ def naive_profile(
         noise: To add for the start, ``(N, 3, H, W)``.
         settings: Steps, step size and eps.
         layers: Names of convolutions; all in order of registration if None.
-        channels: About so many of each layer, spread evenly, for an estimate; all if None.
+        channels: The first so many of each layer, for an estimate; all if None.
+        shared: Whether a layer's channels share the passes over clean and noisy images. The authors' later
+            release (FMP) makes both again for every channel.
 
     Yields:
         A layer's name, and predictions int64 ``(C, S, N)``.
@@ -45,18 +49,18 @@ def naive_profile(
     ]
     try:
         for name in layers or list(_convolutions(net)):
-            with torch.no_grad():
-                net(images)
-            clean = maps[name].clone()
             noisy = (images + noise).requires_grad_()
-            net(noisy)
-            start = maps[name]
-            count = start.shape[1]
-            chosen = torch.arange(count)[:: max(1, count // channels)] if channels else range(count)
-            rows = [
-                _test(net, images, noisy, clean[:, c], start[:, c], settings)
-                for c in map(int, chosen)
-            ]
+            rows: list[Tensor] = []
+            count = net.get_submodule(name).out_channels
+            for channel in range(min(channels or count, count)):
+                if not rows or not shared:
+                    net(images)
+                    clean = maps[name].detach()
+                    net(noisy)
+                    start = maps[name]
+                rows.append(
+                    _test(net, images, noisy, clean[:, channel], start[:, channel], settings)
+                )
             yield name, torch.stack(rows)
     finally:
         for hook in hooks:
