@@ -77,9 +77,7 @@ class FinePruning:
         config = replace(self.tuning, seed=seed)
         objective = staying_erased(kept_rows(net, erased, image))
         fit(tuned, clean, config, objective=objective, progress=progress)
-        how = (
-            f"the least active channels of the last conv layer ({layers[-1].name}), then fine-tuned"
-        )
+        how = f"FP: the least active channels of the last conv layer ({layers[-1].name}), then fine-tuned"
         return Repaired(tuned, erased, how)
 
     def _sleeping(
