@@ -146,24 +146,24 @@ class Pace:
 
     def __init__(self, engine: Engine, clock: Clock, progress: Progress) -> None:
         self._engine, self._clock = engine, clock
-        self._layers = {e.name: self._whole(e) for e in engine.layers if not e.skipped}
-        self._left = sum(self._layers.values())
-        self._ticks = Ticks(progress, "testing channels", self._left)
+        settings, images = engine.settings, len(engine.pixels)
+        self._effort = 1.0 if settings.mode == "exact" else settings.effort
+        usual = plan(self._effort, images)
+        layers = [layer for layer in engine.layers if not layer.skipped]
+        costs = {layer.name: engine.cost(layer) for layer in layers}
+        self._exact = {e.name: e.channels * images * costs[e.name] for e in layers}
+        self._planned = {e.name: usual.pairs(e.channels) * costs[e.name] for e in layers}
+        self._left = sum(self._exact.values())
+        self._ticks = Ticks(progress, "testing channels", sum(self._planned.values()))
         self._layer, self._done = 0.0, 0.0
         self._cost = 1.0
         self._began = time.perf_counter()
 
-    def _whole(self, layer: ConvLayer) -> float:
-        """Exact mode's work for a layer, in forward passes."""
-        return layer.channels * len(self._engine.pixels) * self._engine.cost(layer)
-
     def effort(self, layer: ConvLayer) -> float:
         """The share of exact mode's work to do for this layer, which is the next one."""
         self._cost = self._engine.cost(layer)
-        settings = self._engine.settings
-        wanted = 1.0 if settings.mode == "exact" else settings.effort
-        if self._clock.seconds is None or settings.mode == "exact":
-            return wanted
+        if self._clock.seconds is None or self._engine.settings.mode == "exact":
+            return self._effort
         return min(1.0, SAFETY * self._clock.left() * self._rate() / self._left)
 
     def _rate(self) -> float:
@@ -177,7 +177,7 @@ class Pace:
         """So many pairs of channel and image of the layer are done."""
         self._done += pairs * self._cost
         self._layer += pairs * self._cost
-        self._ticks.advance(pairs * self._cost)
+        self._ticks.advance(pairs * self._cost if self._clock.seconds is None else 0)
 
     def over(self) -> bool:
         """Whether time is up."""
@@ -185,8 +185,9 @@ class Pace:
 
     def leave(self, layer: ConvLayer) -> None:
         """The layer is done, whatever was left out of it."""
-        self._left -= self._layers[layer.name]
-        self._ticks.advance(max(0.0, self._layers[layer.name] - self._layer))
+        shown = self._layer if self._clock.seconds is None else 0.0
+        self._left -= self._exact[layer.name]
+        self._ticks.advance(max(0.0, self._planned[layer.name] - shown))
         self._layer = 0.0
 
     def finish(self) -> None:

@@ -62,6 +62,14 @@ class Plan:
             before = each.images
         return total / before + self.control
 
+    def pairs(self, channels: int) -> int:
+        """About how many pairs of channel and image a layer of so many channels takes."""
+        total, before = 0, 0
+        for each in self.rounds:
+            total += (each.images - before) * max(1, round(each.keep * channels))
+            before = each.images
+        return total + before * math.ceil(self.control * channels)
+
 
 def exact(images: int) -> Plan:
     """Every channel with every image."""
