@@ -6,6 +6,7 @@ A channel is ``(name of the layer, index)``, never a position in some list of al
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,12 +42,14 @@ class ConvLayer:
         channels: C, its output channels.
         norms: Names of the norm layers that consume exactly its output.
         skipped: Why its channels cannot be tested or erased; empty if they can.
+        macs: Multiply-accumulate operations for one image.
     """
 
     name: str
     channels: int
     norms: tuple[str, ...] = ()
     skipped: str = ""
+    macs: int = 0
 
 
 @contextmanager
@@ -107,8 +110,14 @@ def watch(
     with _hooks([inner(net).get_submodule(layer).register_forward_hook(capture)]):
         logits = net(images)
     if not picked:
-        raise AuditError(f"the forward pass does not reach layer {layer}")
+        raise _unreached(layer)
     return picked[0], logits.detach()
+
+
+def _unreached(layer: str) -> AuditError:
+    return AuditError(
+        f"the forward pass does not reach layer {layer}", "take one that `conv_layers` lists"
+    )
 
 
 def feature_map(net: nn.Module, layer: str, images: Tensor) -> Tensor:
@@ -136,7 +145,7 @@ def feature_map(net: nn.Module, layer: str, images: Tensor) -> Tensor:
             net(images)
         except _StopError:
             return captured[0]
-    raise AuditError(f"the forward pass does not reach layer {layer}")
+    raise _unreached(layer)
 
 
 def watch_all(
@@ -171,7 +180,10 @@ def watch_all(
         logits: Tensor = net(images)
     for layer in layers:
         if layer not in picked:
-            raise AuditError(f"the forward pass does not reach layer {layer}")
+            raise AuditError(
+                f"the forward pass does not reach layer {layer}",
+                "name a layer that the network uses",
+            )
     return [picked[layer] for layer in layers], logits
 
 
@@ -304,7 +316,8 @@ def _describe(
         reason = f"its output for one image has shape {tuple(shape)}, not (1, {channels}, h, w)"
     elif last:
         reason = "its channels are the classes themselves"
-    return ConvLayer(name, channels, tuple(norms), reason)
+    macs = conv.weight.numel() * math.prod(shape[2:]) if isinstance(conv, nn.Conv2d) else 0
+    return ConvLayer(name, channels, tuple(norms), reason, macs)
 
 
 @torch.no_grad()
@@ -332,10 +345,13 @@ def erase(net: nn.Module, channels: Channels, image: Tensor) -> nn.Module:
         layer = layers.get(name)
         if layer is None or layer.skipped:
             reason = layer.skipped if layer else "there is no such conv layer"
-            raise AuditError(f"cannot erase channels of {name}: {reason}")
+            raise AuditError(f"cannot erase channels of {name}: {reason}", "leave that layer out")
         for index in indices:
             if not 0 <= index < layer.channels:
-                raise AuditError(f"{name} has {layer.channels} channels, no channel {index}")
+                raise AuditError(
+                    f"{name} has {layer.channels} channels, no channel {index}",
+                    "audit the model again",
+                )
         for module in (name, *layer.norms):
             _zero_rows(inner(erased).get_submodule(module), indices)
     return erased

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import datasets
 import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from datasets import Image as ImageFeature
+from datasets.data_files import DataFilesDict
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from hfscan.errors import DataError, HubError
 from hfscan.hub.client import hub_api, hub_errors
-from hfscan.hub.reference import Reference, parse_reference
+from hfscan.hub.reference import Reference, folder_name, parse_reference
 from hfscan.types import ImageSet, stratified_order
 
 PLAIN_NAMES = {
@@ -30,7 +33,12 @@ PLAIN_NAMES = {
 }
 """Where the usual data sets are; the Hub is asked for other names without an owner."""
 
+SPLIT = "test"
+"""The usual split: where it is wanted and there is only another one, that one is taken."""
+
 MAX_LABEL = 2**31 - 1
+
+LABEL_MAP = '{"airplane": 0, "automobile": 1}'
 
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -40,10 +48,16 @@ RESAMPLING = {
 }
 
 
+def quiet_datasets() -> None:
+    """No bars and messages of `datasets` on stderr: what it logs as an error it raises as well."""
+    datasets.disable_progress_bars()
+    logging.getLogger("datasets").setLevel(logging.CRITICAL)
+
+
 def load_images(
     source: str,
     *,
-    split: str = "test",
+    split: str = SPLIT,
     images: int | None = None,
     seed: int = 0,
     size: tuple[int, int] | None = None,
@@ -61,7 +75,7 @@ def load_images(
         source: A dataset id on the Hub (``cifar10`` and ``owner/name@revision`` too), or a folder written
             as one (``./x``): a dataset in files, one saved with ``save_to_disk``, or images in one
             folder per class.
-        split: Which split; where there is only one, that one.
+        split: Which split; instead of ``test`` the only one, where there is only one.
         images: At most so many, the classes as equally often as they allow; None for all.
         seed: Which images.
         size: Height and width to bring the images to; None if they all have the same already.
@@ -88,7 +102,11 @@ def load_images(
         labels, rows = _mapped(labels, classes, label_map)
         classes = ()
     if not len(rows):
-        raise DataError(f"{name} has no images in split {chosen}")
+        raise DataError(
+            f"{name} has no images in split {chosen}"
+            + ("" if label_map is None else " of the classes in the label map"),
+            "choose another --split, or a larger --label-map",
+        )
     if images is not None and images < len(rows):
         kept = stratified_order(labels[rows], seed)[:images].sort().values
         rows = rows[kept]
@@ -120,7 +138,9 @@ def read_label_map(path: Path) -> dict[str, int]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"the label map {path} cannot be read ({str(error)[:100]})") from error
+        raise DataError(
+            f"the label map {path} cannot be read ({str(error)[:100]})", f"write {LABEL_MAP}"
+        ) from error
     fine = isinstance(data, dict) and all(
         isinstance(label, int) and not isinstance(label, bool) and 0 <= label <= MAX_LABEL
         for label in data.values()
@@ -128,7 +148,7 @@ def read_label_map(path: Path) -> dict[str, int]:
     if not fine or not data:
         raise DataError(
             f"the label map {path} is not an object of names to labels",
-            'write {"airplane": 0, "automobile": 1}',
+            f"write {LABEL_MAP}",
         )
     return {str(name): int(label) for name, label in data.items()}
 
@@ -138,21 +158,26 @@ def _open(
 ) -> tuple[Dataset, str, str | None, str]:
     """The split, the source's canonical name, its commit sha and the split's name."""
     if reference.folder is not None:
-        name = reference.folder.as_posix()
-        name = name if name.startswith(("/", ".")) else f"./{name}"
+        name = folder_name(reference.folder)
         whole = _open_folder(reference.folder, cache_dir)
         revision = None
     else:
         name, revision = _resolve(reference, token, cache_dir)
-        whole = _download(name, revision, token, cache_dir)
+        whole = _download(name, revision, split, token, cache_dir)
     if isinstance(whole, Dataset):
-        return whole, name, revision, str(whole.split or "all")
-    if split not in whole and len(whole) > 1:
-        raise DataError(
-            f"{name} has no split {split!r:.40}", f"choose --split from {', '.join(whole)}"
-        )
-    chosen = split if split in whole else next(iter(whole))
-    return whole[chosen], name, revision, str(chosen)
+        whole = DatasetDict({str(whole.split or "all"): whole})
+    chosen = _choose(split, list(whole), name)
+    return whole[chosen], name, revision, chosen
+
+
+def _choose(split: str, splits: Sequence[str], name: str) -> str:
+    """The wanted split; the only one, where the usual one is wanted."""
+    if split in splits:
+        return split
+    if len(splits) == 1 and split == SPLIT:
+        return str(splits[0])
+    names = ", ".join(map(str, splits))
+    raise DataError(f"{name} has no split {split!r:.40}", f"choose --split from {names}")
 
 
 def _resolve(reference: Reference, token: str | None, cache_dir: Path | None) -> tuple[str, str]:
@@ -168,15 +193,26 @@ def _resolve(reference: Reference, token: str | None, cache_dir: Path | None) ->
     return name, commit.resolved
 
 
-def _download(name: str, revision: str, token: str | None, cache_dir: Path | None) -> DatasetDict:
+def _download(
+    name: str, revision: str, split: str, token: str | None, cache_dir: Path | None
+) -> DatasetDict:
+    """The splits; only the wanted one, where each has Parquet files of its own."""
     with hub_errors(f"datasets/{name}", revision):
         try:
-            loaded = datasets.load_dataset(
+            builder = datasets.load_dataset_builder(
                 f"hf://datasets/{name}",  # a folder of that name must not stand in for it
                 revision=revision,
                 token=token,
-                cache_dir=_text(cache_dir),
+                cache_dir=str(_cache_of(split, cache_dir)),
             )
+            whole = builder.config.data_files  # None if it comes from the cache
+            if whole and _are_parquet(whole):
+                chosen = _choose(split, list(whole), name)
+                builder.config.data_files = DataFilesDict({chosen: whole[chosen]})
+                builder.download_and_prepare(verification_mode="no_checks")  # of all splits
+            else:
+                builder.download_and_prepare()
+            loaded = builder.as_dataset()
         except DatasetNotFoundError as error:
             raise HubError(
                 str(error), "accept its conditions on its page, then hf auth login or --token"
@@ -194,6 +230,17 @@ def _download(name: str, revision: str, token: str | None, cache_dir: Path | Non
     return loaded
 
 
+def _cache_of(split: str, cache_dir: Path | None) -> Path:
+    """A place for each split: `datasets` takes what it finds in its own for all of them."""
+    folder = f"split-{quote(split, safe='')[:80]}"
+    return (cache_dir or Path(datasets.config.HF_DATASETS_CACHE)) / "hfscan" / folder
+
+
+def _are_parquet(files: Mapping[str, Sequence[str]]) -> bool:
+    """Whether each file says itself which labels it has; folders' names mean nothing alone."""
+    return all(file.endswith(".parquet") for split in files.values() for file in split)
+
+
 def _check_commit(loaded: DatasetDict, name: str, revision: str) -> None:
     """Where the Hub does not answer, `datasets` takes any commit that it has in its cache."""
     files = [Path(file["filename"]) for split in loaded.values() for file in split.cache_files]
@@ -207,7 +254,10 @@ def _check_commit(loaded: DatasetDict, name: str, revision: str) -> None:
 
 def _open_folder(folder: Path, cache_dir: Path | None) -> DatasetDict | Dataset:
     if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}", "owner/name would be a dataset on the Hub")
+        raise DataError(
+            f"there is no folder {folder_name(folder)}",
+            "check the path; a dataset on the Hub is owner/name",
+        )
     try:
         if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
             return datasets.load_from_disk(str(folder))
@@ -310,7 +360,9 @@ def _mapped(
         else:
             raise DataError(
                 f"the label map names {key!r:.60}, which is no class of the data set",
-                f"its classes are {', '.join(classes[:12])}",
+                f"its classes are {', '.join(classes[:12])}"
+                if classes
+                else "it has no class names; write its labels",
             )
     mapped = torch.tensor([table.get(int(label), -1) for label in labels], dtype=torch.int64)
     return mapped, (mapped >= 0).nonzero().flatten()
@@ -325,19 +377,21 @@ def _decode(
         file = io.BytesIO(source) if source is not None else cell["path"]
         with Image.open(file) as opened:
             image = _rgb(opened)
+    except UnidentifiedImageError as error:  # its text has an address in memory
+        raise _broken(where, "it is of no known format") from error
     except (OSError, ValueError, SyntaxError, AttributeError, TypeError, KeyError) as error:
-        raise _broken(where, error) from error
+        raise _broken(where, str(error)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _broken(where, error) from error
+        raise _broken(where, str(error)) from error
     if size is not None and (image.height, image.width) != size:
         image = _fit(image, size, crop_pct, RESAMPLING.get(interpolation, Image.Resampling.BICUBIC))
     pixels = torch.from_numpy(np.array(image))
     return pixels.permute(2, 0, 1)
 
 
-def _broken(where: str, error: Exception) -> DataError:
+def _broken(where: str, reason: str) -> DataError:
     return DataError(
-        f"the image in {where} cannot be read ({str(error)[:100]})", "remove it from the data set"
+        f"the image in {where} cannot be read ({reason[:100]})", "remove it from the data set"
     )
 
 

@@ -102,7 +102,10 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         loaded = loaded["state_dict"]
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise ModelError(f"{path.name} is not a state dict: a mapping of names to tensors")
+        raise ModelError(
+            f"{path.name} is not a state dict: a mapping of names to tensors",
+            "export it again: safetensors.torch.save_model(net, 'model.safetensors')",
+        )
     return loaded
 
 

@@ -138,6 +138,12 @@ def test_the_only_split_is_taken(tmp_path: Path, load: Load) -> None:
     assert load(splits(tmp_path / "set", "train"), split="test").split == "train"
 
 
+def test_a_split_that_was_asked_for_is_not_replaced(tmp_path: Path, load: Load) -> None:
+    for root in (splits(tmp_path / "set", "train"), saved(tmp_path / "saved")):
+        with pytest.raises(DataError, match="no split 'dev'"):
+            load(root, split="dev")
+
+
 def test_an_unknown_split(tmp_path: Path, load: Load) -> None:
     with pytest.raises(DataError, match="no split 'dev'") as caught:
         load(splits(tmp_path / "set", "train", "test"), split="dev")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import os
 import re
 import subprocess
@@ -12,8 +14,13 @@ from typing import get_args
 import hfscan
 from hfscan.bench.defenses import DEFENSES
 from hfscan.cli import options
+from hfscan.cli.audit import audit
+from hfscan.cli.repair import repair
 from hfscan.detectors import DETECTORS
 from hfscan.report import FORMATS
+from hfscan.types import AuditSettings, RepairSettings
+from hfscan.unlearn import Unlearning
+from hfscan.verdict import P_BACKDOORED, P_SUSPICIOUS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -47,6 +54,25 @@ def test_choices_of_the_command_line_are_the_registries() -> None:
     assert set(get_args(options.DetectorName)) == set(DETECTORS)
     assert set(get_args(options.Format)) == set(FORMATS)
     assert set(get_args(options.MethodName)) == set(DEFENSES)
+
+
+def test_defaults_of_the_command_line_are_the_settings() -> None:
+    for command, settings in ((audit, AuditSettings()), (repair, RepairSettings())):
+        options = inspect.signature(command).parameters
+        for name, default in dataclasses.asdict(settings).items():
+            if name not in ("momentum", "mode"):  # no option; depends on --budget
+                assert options[name].default == default, name
+
+
+def test_readme_states_the_defaults() -> None:
+    text = " ".join(README.split())
+    assert f"the {100 * RepairSettings().erase_rate:g} % of channels" in text
+    assert f"({RepairSettings().epochs} epochs, SGD, cosine)" in text
+    assert f"within {100 * AuditSettings().eps:g} % of the pixel range" in text
+    assert Unlearning.share == 0.25
+    assert "a quarter of each batch carries an inverted trigger" in text
+    assert f"**BACKDOORED** (p < {P_BACKDOORED:g})" in text
+    assert f"**SUSPICIOUS** (p < {P_SUSPICIOUS:g})" in text
 
 
 def test_links_into_the_repository_lead_somewhere() -> None:

@@ -66,7 +66,9 @@ def test_every_conv_channel_is_tested(backdoored: Case) -> None:
 
 
 def test_benign_twin_is_not_accused() -> None:
-    report = audited("clean-cifar10", AuditSettings(images=8)).report  # the verdict needs no more
+    report = audited(
+        "clean-cifar10", AuditSettings(images=2, steps=1)
+    ).report  # enough for the verdict
     assert report.verdict is Verdict.NO_BACKDOOR_FOUND
     assert report.target is None
 

@@ -8,8 +8,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli.support import color_data, color_net, write_data, write_model
+import torch
+from cli.support import (
+    QUICK_TESTS,
+    color_data,
+    color_net,
+    dataset,
+    png,
+    write_data,
+    write_model,
+)
 from conftest import EXAMPLES
+from datasets import DatasetDict
+
+import hfscan
 
 SMALL = ["audit_model.py", "audit_your_own_module.py", "repair_model.py", "custom_detector.py"]
 
@@ -19,9 +31,28 @@ def run(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
     runpy.run_path(str(EXAMPLES / name), run_name="__main__")
 
 
+@pytest.fixture(autouse=True)
+def _quick_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the model-level tests find is of no interest here."""
+    monkeypatch.setattr("hfscan.pipeline.testing.TESTS", QUICK_TESTS)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_examples_are_short(name: str) -> None:
     assert len((EXAMPLES / name).read_text().splitlines()) <= 60
+
+
+def test_train_victims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [png(image) for image in torch.randint(256, (60, 3, 32, 32), dtype=torch.uint8)]
+    labels, names = [index % 10 for index in range(60)], [f"class {index}" for index in range(10)]
+    images = dataset(cells, labels, names)
+    data = write_data(tmp_path / "data", DatasetDict(train=images, test=images))
+    arguments = ["--data", str(data), "--out", str(tmp_path), "--epochs", "1"]
+    run("train_victims.py", [*arguments, "--only", "badnets"], monkeypatch)
+    card = (tmp_path / "badnets-cifar10" / "README.md").read_text()
+    assert "| target | 0 (class 0) |" in card
+    assert "| attack success rate | " in card
+    assert hfscan.load(str(tmp_path / "badnets-cifar10")).num_classes == 10
 
 
 def test_audit_your_own_module(
@@ -45,6 +76,23 @@ def test_audit_model(
 ) -> None:
     run("audit_model.py", [*inputs], monkeypatch)
     assert "suspected target class: " in capsys.readouterr().out
+
+
+def test_the_python_code_of_the_readme(
+    inputs: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    (code,) = (part.partition("```")[0] for part in readme.split("```python\n")[1:2])
+    for example, small in zip(("badnets-cifar10", "cifar10-clean"), inputs, strict=True):
+        assert f'"./examples/{example}"' in code
+        code = code.replace(f"./examples/{example}", small)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert "BACKDOORED" in capsys.readouterr().out
+    assert (tmp_path / "repaired" / "model.safetensors").is_file()
 
 
 def test_repair_model(

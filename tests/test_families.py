@@ -106,7 +106,7 @@ FAMILIES: dict[str, Callable[[], nn.Module]] = {
         decode_arch_def(BLOCKS), num_classes=CLASSES, stem_size=8, num_features=16
     ),
     "regnet": lambda: RegNet(
-        RegNetCfg(depth=8, w0=8, wa=8, wm=2, group_size=4, se_ratio=0.25, stem_width=8),
+        RegNetCfg(depth=4, w0=8, wa=8, wm=1.7, group_size=4, se_ratio=0.25, stem_width=8),
         num_classes=CLASSES,
     ),
     "convnext": timm_net("test_convnext", **CONVNEXT),
@@ -149,8 +149,8 @@ def clean(model: HubModel) -> ImageSet:
 @pytest.fixture(autouse=True)
 def quick_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the model-level tests find is of no interest here."""
-    quick = {"maximum-margin": lambda: MaximumMargin(starts=1, steps=2)}
-    monkeypatch.setattr("hfscan.pipeline.TESTS", quick)
+    quick = {"maximum-margin": lambda batch_size: MaximumMargin(starts=1, steps=2)}
+    monkeypatch.setattr("hfscan.pipeline.testing.TESTS", quick)
 
 
 def convolutions(net: nn.Module) -> dict[str, nn.Conv2d]:

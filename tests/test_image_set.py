@@ -30,7 +30,7 @@ def numbers(images: ImageSet) -> list[int]:
         (torch.zeros(2, 3, 4, 4).byte(), torch.zeros(2), "labels must be int64"),
         (torch.zeros(2, 3, 4, 4).byte(), torch.zeros(3).long(), "labels must be int64"),
         (torch.zeros(2, 3, 4, 4).byte(), torch.zeros(2, 1).long(), "labels must be int64"),
-        (torch.zeros(2, 3, 4, 4).byte(), torch.tensor([0, -1]), "label -1 is negative"),
+        (torch.zeros(2, 3, 4, 4).byte(), torch.tensor([0, -1]), "label -1 of set is negative"),
     ],
 )
 def test_wrong_shapes_and_types(images: torch.Tensor, labels: torch.Tensor, message: str) -> None:

@@ -17,7 +17,8 @@ from hfscan.channels import erase, feature_map, one_image
 from hfscan.errors import AuditError, DataError, UsageError
 from hfscan.fmt import flow
 from hfscan.model_tests import MaximumMargin
-from hfscan.pipeline import fitted
+from hfscan.pipeline import FlowRepair, fitted
+from hfscan.train import FitConfig
 from hfscan.types import (
     AuditReport,
     AuditSettings,
@@ -309,6 +310,22 @@ def test_same_seed_same_repair(
     states = [model.net.state_dict() for model, _ in digests]
     equal = [all(torch.equal(states[0][key], state[key]) for key in state) for state in states]
     assert equal == [True, True, False]
+
+
+def test_mirroring_is_a_setting(
+    planted_model: HubModel,
+    planted_report: AuditReport,
+    tiny_set: ImageSet,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    configs: list[FitConfig] = []
+    monkeypatch.setattr(
+        "hfscan.pipeline.repairing.fit", lambda net, images, config, **_: configs.append(config)
+    )
+    for flip in (True, False):
+        settings = replace(TUNING, flip=flip)
+        FlowRepair(planted_report, settings).repair(planted_model.net, tiny_set, seed=0)
+    assert [config.flip for config in configs] == [True, False]
 
 
 def test_the_repair_report_is_json(

@@ -37,8 +37,8 @@ def report() -> AuditReport:
         clean_accuracy=0.9,
         clean_predictions=(4, 3, 3),
         layers=(
-            LayerAudit("one", 2, accuracy, counts, np.array([True, False])),
-            LayerAudit("two", 2, accuracy, counts, np.array([False, False])),
+            LayerAudit("one", 2, accuracy, counts, np.array([True, False]), np.array([10, 10])),
+            LayerAudit("two", 2, accuracy, counts, np.array([False, False]), np.array([10, 10])),
             LayerAudit("three", 5, skipped="Conv1d is not supported"),
         ),
         tests=(

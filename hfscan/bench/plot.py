@@ -58,7 +58,9 @@ def _write(figure: Figure, path: Path) -> Path:
             date = {"Date": None} if path.suffix == ".svg" else {}  # the same bytes each time
             figure.savefig(path, metadata=date, dpi=150)
     except OSError as error:
-        raise DataError(f"{path} cannot be written ({error.strerror or error})") from error
+        raise DataError(
+            f"{path} cannot be written ({error.strerror or error})", "choose another folder"
+        ) from error
     return path
 
 

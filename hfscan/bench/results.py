@@ -23,7 +23,10 @@ def read_trials(path: Path) -> list[Trial]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as results ({str(error)[:100]})") from error
+        raise DataError(
+            f"{path} cannot be read as results ({str(error)[:100]})",
+            "name a file that hfscan bench run wrote",
+        ) from error
     trials: dict[Cell, Trial] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip() or (number == len(lines) and not _is_json(line)):
@@ -32,7 +35,7 @@ def read_trials(path: Path) -> list[Trial]:
             trial = Trial.from_dict(json.loads(line))
         except (ValueError, DataError, AttributeError, RecursionError) as error:
             raise DataError(
-                f"line {number} of {path} is not a trial ({str(error)[:100]})"
+                f"line {number} of {path} is not a trial ({str(error)[:100]})", "remove the line"
             ) from error
         trials[trial.cell] = trial
     return list(trials.values())
@@ -51,7 +54,9 @@ def append_trial(path: Path, trial: Trial) -> None:
                 _drop_last_line(path)
             stream.write(json.dumps(trial.to_dict()).encode() + b"\n")
     except OSError as error:
-        raise DataError(f"{path} cannot be written ({error.strerror or error})") from error
+        raise DataError(
+            f"{path} cannot be written ({error.strerror or error})", "choose another --out"
+        ) from error
 
 
 def remaining(cells: Iterable[Cell], trials: Iterable[Trial]) -> list[Cell]:

@@ -5,23 +5,20 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from hfscan import __version__
 from hfscan.cli.audit import audit
 from hfscan.cli.bench import app as bench
-from hfscan.cli.output import fail
+from hfscan.cli.output import fail, say
 from hfscan.cli.repair import repair
 from hfscan.errors import HfscanError, UsageError
 
 EXIT_FAILED = 2
 EXIT_USAGE = 4
 EXIT_INTERRUPTED = 130
-
-WRONG_USAGE: type = typer.BadParameter.__mro__[1]
-"""Typer's own ``UsageError``, which has no public name."""
 
 _EPILOG = """[bold]Exit codes[/bold]: 0 nothing found · 1 suspicious or backdoored (see --fail-on) ·
 2 the audit failed · 3 inconclusive · 4 wrong usage · 130 interrupted"""
@@ -56,7 +53,10 @@ def hfscan(
 
 def main() -> None:
     """Run the command line and exit with the documented code."""
-    sys.exit(_run())
+    code = _run()
+    if code == EXIT_INTERRUPTED:
+        say("interrupted")
+    sys.exit(code)
 
 
 def _run() -> int:
@@ -66,13 +66,13 @@ def _run() -> int:
         return EXIT_FAILED
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
+    except typer.TyperException as error:
+        return _wrong_usage(error)
     except HfscanError as error:
         _traceback_if_wanted()
         fail(str(error), error.hint)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     except Exception as error:  # a bug of ours must not look like a verdict
-        if isinstance(error, WRONG_USAGE):
-            return _wrong_usage(error)
         _traceback_if_wanted()
         fail(
             f"unexpected {type(error).__name__}: {error}",
@@ -81,10 +81,12 @@ def _run() -> int:
         return EXIT_FAILED
 
 
-def _wrong_usage(error: Any) -> int:
+def _wrong_usage(error: typer.TyperException) -> int:
     message = " ".join(error.format_message().split())
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "hfscan"
     if message:  # empty after the help that stands in for a missing command
-        fail(message, f"see {error.ctx.command_path} --help")
+        fail(message, f"see {command} --help")
     return EXIT_USAGE
 
 

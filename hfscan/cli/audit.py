@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 ACCURACY_IMAGES = 1000
 """Clean accuracy is measured on at most so many images."""
 
+ModeName = Literal["exact", "fast"]
+GradientName = Literal["start", "every"]
 FailOn = Literal["suspicious", "backdoored", "never"]
 
 _FMT = "Feature map testing"
@@ -42,6 +45,13 @@ def audit(
     eps: Annotated[
         float, typer.Option(help="Largest change of a pixel, in (0, 1].", rich_help_panel=_FMT)
     ] = 0.06,
+    gradient: Annotated[
+        GradientName,
+        typer.Option(
+            help="Of which step: the start's for all steps, as in the authors' release, or every step's own.",
+            rich_help_panel=_FMT,
+        ),
+    ] = "start",
     detector: Annotated[
         o.DetectorName, typer.Option(help="Which channels are outliers.", rich_help_panel=_FMT)
     ] = "elliptic",
@@ -54,10 +64,56 @@ def audit(
     seed: Annotated[
         int, typer.Option(min=0, max=o.MAX_SEED, help="Of everything random.", rich_help_panel=_FMT)
     ] = 0,
+    mode: Annotated[
+        ModeName | None,
+        typer.Option(
+            help="Every channel with every image (exact), or screened first (fast); "
+            "default: fast if there is a --budget.",
+            show_default=False,
+            rich_help_panel=_FMT,
+        ),
+    ] = None,
+    effort: Annotated[
+        float,
+        typer.Option(
+            help="Share of the exact mode's work that the fast mode does, in (0, 1].",
+            rich_help_panel=_FMT,
+        ),
+    ] = 0.15,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Be done in time: 90s, 2m, 1h30m. What does not fit is left out and reported.",
+            rich_help_panel=o._RUN,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from where the same audit was interrupted.",
+            rich_help_panel=o._RUN,
+        ),
+    ] = False,
     device: o.DeviceOption = "auto",
+    precision: o.Precision = "auto",
+    min_agreement: Annotated[
+        float,
+        typer.Option(
+            help="Share of predictions that half precision must keep, in [0, 1].",
+            rich_help_panel=o._RUN,
+        ),
+    ] = 0.97,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Images per pass.", rich_help_panel=o._RUN)
-    ] = 256,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Most images per pass; default: what the device likes.",
+            rich_help_panel=o._RUN,
+        ),
+    ] = None,
+    memory: o.Memory = None,
     threads: o.Threads = None,
     cache_dir: o.CacheDir = None,
     fail_on: Annotated[
@@ -94,17 +150,35 @@ def audit(
       hfscan audit ./folder --clean-data ./images --images 16
 
       hfscan audit user/model@v1 --clean-data user/data -o json=report.json
+
+      hfscan audit user/model --clean-data cifar10 --budget 5m
     """
     from hfscan.cli.loading import load_clean, load_model, prepare
-    from hfscan.cli.output import bars, parse_outputs
-    from hfscan.cli.state import Inputs, absolute, remember
+    from hfscan.cli.output import bars, parse_outputs, say
+    from hfscan.cli.quantities import parse_duration, parse_size
+    from hfscan.cli.state import Inputs, absolute, audits_folder, remember
     from hfscan.pipeline import audit as run
     from hfscan.pipeline import check_settings
     from hfscan.report import FORMATS
     from hfscan.types import AuditSettings
 
-    settings = AuditSettings(images, steps, step_size, eps, detector, tau, seed)
+    settings = AuditSettings(
+        images=images,
+        steps=steps,
+        step_size=step_size,
+        eps=eps,
+        detector=detector,
+        tau=tau,
+        seed=seed,
+        mode=mode or ("exact" if budget is None else "fast"),
+        effort=effort,
+        gradient=gradient,
+        precision=precision,
+        min_agreement=min_agreement,
+    )
     check_settings(settings)
+    began = perf_counter()
+    seconds = None if budget is None else parse_duration(budget)
     files = parse_outputs(output or [], FORMATS)
     prepare(threads, quiet)
     loaded = load_model(
@@ -127,8 +201,23 @@ def audit(
         token=token,
         cache_dir=cache_dir,
     )
-    with bars(quiet) as progress:
-        report = run(loaded, clean, settings=settings, batch_size=batch_size, progress=progress)
+    try:
+        with bars(quiet) as progress:
+            report = run(
+                loaded,
+                clean,
+                settings=settings,
+                budget=None if seconds is None else seconds - (perf_counter() - began),
+                batch_size=batch_size,
+                state=audits_folder(),
+                resume=resume,
+                memory=None if memory is None else parse_size(memory),
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        if not quiet:
+            say("interrupted; the same command with --resume goes on from here")
+        raise
     pinned = f"{clean.name}@{clean.revision}" if clean.revision else absolute(clean_data)
     inputs = Inputs(
         model=absolute(model) if loaded.revision is None else loaded.ref,

@@ -285,7 +285,9 @@ def _numbers(option: str, text: str, kind: Callable[[str], T]) -> list[T]:
     try:
         return [kind(part) for part in text.split(",")]
     except ValueError as error:
-        raise UsageError(f"--{option} {text!r:.40} is not numbers with commas") from error
+        raise UsageError(
+            f"--{option} {text!r:.40} is not numbers with commas", "write 0.01,0.05,0.1"
+        ) from error
 
 
 def _check_rates(wanted: list[Cell]) -> None:
@@ -294,7 +296,8 @@ def _check_rates(wanted: list[Cell]) -> None:
     for cell in wanted:
         if not 0 < cell.poison_rate < 1 or not 0 < cell.clean_rate <= 1 or cell.seed < 0:
             raise UsageError(
-                "--poison-rate must be in (0, 1), --clean-rate in (0, 1], --seed not negative"
+                "--poison-rate must be in (0, 1), --clean-rate in (0, 1], --seed not negative",
+                "see hfscan bench run --help",
             )
 
 

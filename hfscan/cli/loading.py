@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
 from pathlib import Path
 
@@ -13,19 +11,16 @@ from hfscan.types import HubModel, ImageSet
 
 
 def prepare(threads: int | None, quiet: bool) -> None:
-    """Set threads, and keep the libraries' own bars and warnings off stderr where they are not wanted."""
-    import datasets
+    """Set threads, and keep the libraries' own bars and messages off stderr where they are not wanted."""
     import torch
-    from huggingface_hub.utils import disable_progress_bars
+
+    from hfscan.data import quiet_datasets
+    from hfscan.hub.client import quiet_hub
 
     if threads is not None:
         torch.set_num_threads(threads)
-    datasets.disable_progress_bars()
-    for library in ("datasets", "huggingface_hub"):
-        logging.getLogger(library).setLevel(logging.ERROR)
-    unwanted = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS")
-    if quiet or unwanted or not sys.stderr.isatty():
-        disable_progress_bars()
+    quiet_datasets()
+    quiet_hub(bars=not quiet and sys.stderr.isatty())
 
 
 def load_model(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "fmt-flow"
 OF_THE_DEFAULT = ("erase_rate", "unlearn_norm")
-OF_TUNING = ("epochs", "lr", "batch_size", "weight_decay")
+OF_TUNING = ("epochs", "lr", "batch_size", "weight_decay", "flip")
 
 
 def defense_named(name: str, given: Mapping[str, float]) -> Defense | None:

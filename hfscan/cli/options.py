@@ -9,6 +9,7 @@ import typer
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Format = Literal["console", "json", "markdown"]
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 DetectorName = Literal["elliptic", "kmeans"]
 MethodName = Literal["fmt-flow", "ft", "fp", "clp", "anp", "nc", "nad", "fmt"]
 
@@ -70,15 +71,30 @@ CacheDir = Annotated[
 DeviceOption = Annotated[
     Device, typer.Option("--device", help="Where to compute.", rich_help_panel=_RUN)
 ]
+Precision = Annotated[
+    PrecisionName,
+    typer.Option(
+        help="Of the channels' test; auto is half precision where it is fast and changes no answers.",
+        rich_help_panel=_RUN,
+    ),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="What to use beside the model, as 4GB or 512MB; default: 1GB, less on small machines.",
+        rich_help_panel=_RUN,
+    ),
+]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads; default: all cores.", rich_help_panel=_RUN)
 ]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress, no hints.", rich_help_panel=_REPORT)
+    bool, typer.Option("--quiet", "-q", help="No progress bars.", rich_help_panel=_REPORT)
 ]
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Show every layer.", rich_help_panel=_REPORT)
 ]
 Json = Annotated[
-    bool, typer.Option("--json", help="Same as --format json.", rich_help_panel=_REPORT)
+    bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=_REPORT)
 ]

@@ -26,6 +26,9 @@ from hfscan.report.text import printable
 
 T = TypeVar("T")
 
+_TRUE = ("1", "ON", "YES", "TRUE")
+"""What the Hub's client takes for true."""
+
 
 def stderr() -> Console:
     """Progress, warnings and hints go here; data goes to stdout."""
@@ -79,8 +82,9 @@ class Bars:
 
 @contextmanager
 def bars(quiet: bool) -> Iterator[Bars]:
-    """Progress bars on stderr while the block runs; none if it is not a terminal."""
+    """Progress bars on stderr while the block runs; none if it is not a terminal, or if the Hub's client shall show none."""
     console = stderr()
+    unwanted = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS", "").upper() in _TRUE
     progress = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -90,7 +94,7 @@ def bars(quiet: bool) -> Iterator[Bars]:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=quiet or not console.is_terminal,
+        disable=quiet or unwanted or not console.is_terminal,
     )
     with progress:
         yield Bars(progress)
@@ -102,7 +106,7 @@ def parse_outputs(outputs: list[str], formats: Iterable[str]) -> list[tuple[str,
     Raises:
         UsageError: The format is unknown, or the file cannot be written there.
     """
-    parsed = []
+    parsed: list[tuple[str, Path]] = []
     for output in outputs:
         name, _, file = output.partition("=")
         if name not in formats or not file:
@@ -111,11 +115,19 @@ def parse_outputs(outputs: list[str], formats: Iterable[str]) -> list[tuple[str,
             )
         path = Path(file)
         if not path.parent.is_dir() or path.is_dir():
-            raise UsageError(f"{file} cannot be written: no such folder, or a folder itself")
+            raise _unwritable(
+                file, "it is a folder" if path.is_dir() else f"no folder {path.parent}"
+            )
         if not os.access(path.parent, os.W_OK):
-            raise UsageError(f"{file} cannot be written: {path.parent} is not writable")
+            raise _unwritable(file, f"{path.parent} is not writable")
+        if path.resolve() in (other.resolve() for _, other in parsed):
+            raise UsageError(f"--output {file} is there twice", "choose another FILE")
         parsed.append((name, path))
     return parsed
+
+
+def _unwritable(file: str, reason: str) -> UsageError:
+    return UsageError(f"--output {file} cannot be written: {reason}", "choose another FILE")
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -128,12 +140,15 @@ def write_atomically(path: Path, text: str) -> None:
         if path.exists() and not path.is_file():  # /dev/stdout must not become a file
             path.write_text(text, encoding="utf-8")
         else:
-            _replace(path.resolve(), text)
+            replace_file(path.resolve(), text)
     except OSError as error:
-        raise HfscanError(f"{path} cannot be written ({error.strerror or error})") from error
+        raise HfscanError(
+            f"{path} cannot be written ({error.strerror or error})", "choose another file"
+        ) from error
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """Replace a file in one step, or raise an OSError and leave it."""
     descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

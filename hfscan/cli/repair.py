@@ -63,7 +63,8 @@ def repair(
     erase_rate: Annotated[
         float,
         typer.Option(
-            help="Share of each layer's channels to erase, if a class is suspected; fmt-flow only.",
+            help="Share of each layer's channels to erase, in (0, 1], if a class is suspected; "
+            "fmt-flow only.",
             rich_help_panel=_TUNING,
         ),
     ] = 0.02,
@@ -73,7 +74,8 @@ def repair(
     lr: Annotated[
         float,
         typer.Option(
-            help="Learning rate; of the other methods 0.01 by default.", rich_help_panel=_TUNING
+            help="Learning rate, above 0; of the other methods 0.01 by default.",
+            rich_help_panel=_TUNING,
         ),
     ] = 0.005,
     batch_size: Annotated[
@@ -87,6 +89,14 @@ def repair(
     weight_decay: Annotated[
         float, typer.Option(min=0, help="Of SGD.", rich_help_panel=_TUNING)
     ] = 5e-4,
+    flip: Annotated[
+        bool,
+        typer.Option(
+            "--flip/--no-flip",
+            help="Mirror half of the images while fine-tuning; not for signs or letters.",
+            rich_help_panel=_TUNING,
+        ),
+    ] = True,
     unlearn_norm: Annotated[
         float,
         typer.Option(
@@ -99,12 +109,15 @@ def repair(
     clean_rate: Annotated[
         float,
         typer.Option(
-            help="Share of the clean images to tune on; the rest measures.", rich_help_panel=_TUNING
+            help="Share of the clean images to tune on, in (0, 1); the rest measures.",
+            rich_help_panel=_TUNING,
         ),
     ] = 0.8,
     max_accuracy_drop: Annotated[
         float,
-        typer.Option(help="A larger loss of accuracy is not written.", rich_help_panel=_TUNING),
+        typer.Option(
+            help="A larger loss of accuracy is not written; in [0, 1].", rich_help_panel=_TUNING
+        ),
     ] = 0.03,
     force: Annotated[
         bool,
@@ -183,7 +196,7 @@ def repair(
     from hfscan.cli.method import defense_named
     from hfscan.cli.output import bars, say
     from hfscan.errors import UsageError
-    from hfscan.hub.push import plan_push
+    from hfscan.hub.push import check_token, plan_push
     from hfscan.hub.save import check_target, save
     from hfscan.pipeline import audit, check_repair_settings
     from hfscan.pipeline import repair as run
@@ -195,6 +208,7 @@ def repair(
         lr=lr,
         batch_size=batch_size,
         weight_decay=weight_decay,
+        flip=flip,
         unlearn_norm=unlearn_norm,
         clean_rate=clean_rate,
         max_accuracy_drop=max_accuracy_drop,
@@ -202,8 +216,10 @@ def repair(
     )
     check_repair_settings(settings)
     defense = defense_named(method, _typed(context))
-    if (to or dry_run) and not push:
-        raise UsageError(f"{'--to' if to else '--dry-run'} is for a push", "add --push")
+    pushing = {"--to": to, "--dry-run": dry_run, "--create-pr": create_pr is not None}
+    wanted = [option for option, given in pushing.items() if given]
+    if wanted and not push:
+        raise UsageError(f"{wanted[0]} is for a push", "add --push")
     if push and not (yes or dry_run or sys.stdin.isatty()):
         raise UsageError("a push needs a yes", "pass --yes where nobody can be asked")
     found, remembered = _audited(model, clean_data, report)
@@ -220,6 +236,7 @@ def repair(
     )
     if push:
         _check_destination(to, inputs.model)
+        check_token(token)
     target = out or _default_target(inputs.model)
     check_target(target, overwrite=overwrite)
     if found is not None:

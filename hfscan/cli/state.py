@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import platformdirs
 
-from hfscan.cli.output import warn, write_atomically
-from hfscan.errors import AuditError, HfscanError
+from hfscan.cli.output import replace_file, warn
+from hfscan.errors import AuditError
 from hfscan.types import AuditReport
+
+KEPT_SECONDS = 30 * 24 * 3600
+"""How long an interrupted audit can be resumed."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +51,24 @@ def state_folder() -> Path:
     return Path(chosen) if chosen else platformdirs.user_state_path("hfscan", appauthor=False)
 
 
+def audits_folder() -> Path:
+    """Where interrupted audits are kept; those of more than a month ago are thrown away."""
+    folder = state_folder() / "audits"
+    for audit in folder.glob("*"):
+        with contextlib.suppress(OSError):
+            if time.time() - audit.stat().st_mtime > KEPT_SECONDS:
+                shutil.rmtree(audit)
+    return folder
+
+
 def remember(report: AuditReport, inputs: Inputs) -> None:
     """Keep an audit as the latest one; where that cannot be, warn: the audit itself is done."""
     path = state_folder() / "latest.json"
     data = {"inputs": asdict(inputs), "report": report.to_dict()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(data))
-    except (OSError, HfscanError) as error:
+        replace_file(path, json.dumps(data))
+    except OSError as error:
         warn(f"hfscan repair will not know of this audit: {error}")
 
 
@@ -87,7 +103,10 @@ def read_report(path: Path) -> tuple[AuditReport, Inputs]:
     try:
         report = AuditReport.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:
-        raise AuditError(f"{path} is not a JSON report ({str(error)[:100]})") from error
+        raise AuditError(
+            f"{path} is not a JSON report ({str(error)[:100]})",
+            "make one: hfscan audit -o json=FILE",
+        ) from error
     data = report.data
     clean_data = f"{data.name}@{data.revision}" if data.revision else data.name
     return report, Inputs(report.model.ref, report.model.revision, clean_data, data.split)

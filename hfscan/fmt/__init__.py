@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from hfscan.fmt.memory import Limits, default_memory, measure_limits
+from hfscan.fmt.precision import PRECISIONS, Choice, choose_precision
 from hfscan.fmt.profile import LayerProfile, profile
-from hfscan.fmt.reverse import Start, reverse_features, start
 from hfscan.fmt.select import flow, select_channels
 
 __all__ = [
+    "PRECISIONS",
+    "Choice",
     "LayerProfile",
-    "Start",
+    "Limits",
+    "choose_precision",
+    "default_memory",
     "flow",
+    "measure_limits",
     "profile",
-    "reverse_features",
     "select_channels",
-    "start",
 ]

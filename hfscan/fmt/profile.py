@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hfscan.channels import ConvLayer, conv_layers, probing
-from hfscan.fmt.reverse import Start, reverse_features, start
-from hfscan.types import AuditSettings, FloatArray, ImageSet, IntArray, Progress, silent
+from hfscan.channels import ConvLayer
+from hfscan.clock import Clock
+from hfscan.fmt.engine import Engine, make_engine
+from hfscan.fmt.screen import Screen, image_order, plan
+from hfscan.types import (
+    AuditSettings,
+    BoolArray,
+    FloatArray,
+    ImageSet,
+    IntArray,
+    Progress,
+    silent,
+)
+
+TICKS = 1000
+"""Steps of the progress bar: layers deep in the network cost more than the first ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,31 +33,26 @@ class LayerProfile:
 
     Args:
         layer: The layer.
-        accuracy: float32 ``(C, S)`` in [0, 1].
-        predictions: int64 counts ``(C, S, K)``.
+        accuracy: float32 ``(C, S)`` in [0, 1]; an estimate for channels that were not tested with all images.
+        predictions: int64 counts ``(C, S, K)`` of the images that were tested.
+        verified: Which channels were tested with all images, bool ``(C,)``.
+        tested: With how many images each channel was tested, int64 ``(C,)``.
+        found: Which channels were tested with all images because nothing spoke against it, bool ``(C,)``.
+        control: Which ones were because they were chosen at random for it, bool ``(C,)``.
         skipped: Why there is no profile; empty when there is.
     """
 
     layer: ConvLayer
-    accuracy: FloatArray
-    predictions: IntArray
+    accuracy: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    predictions: IntArray = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64))
+    verified: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
+    tested: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    found: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
+    control: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
     skipped: str = ""
 
 
-@dataclass(frozen=True)
-class _Chunk:
-    """Channels of one layer that are tested together."""
-
-    layer: ConvLayer
-    channels: list[int]
-
-    @property
-    def first(self) -> bool:
-        return self.channels[0] == 0
-
-    @property
-    def last(self) -> bool:
-        return self.channels[-1] == self.layer.channels - 1
+Recall = Callable[[ConvLayer], LayerProfile | None]
 
 
 def profile(
@@ -52,95 +60,166 @@ def profile(
     images: ImageSet,
     settings: AuditSettings,
     *,
-    batch_size: int = 256,
+    target: int | None = None,
+    clock: Clock | None = None,
+    recall: Recall | None = None,
+    memory: int | None = None,
+    batch_size: int | None = None,
     progress: Progress = silent,
 ) -> Iterator[LayerProfile]:
-    """Test every conv channel of a network, layer by layer in order of execution.
+    """Test the conv channels of a network, layer by layer in order of execution.
 
     The network is left exactly as it was found: weights, buffers, modes, hooks and the global random
-    state. A layer that fails is yielded with the reason.
+    state. In exact mode every channel is tested with every image. In fast mode it is screened as far as
+    ``settings.effort`` goes, or as the clock allows.
 
     Args:
         net: float32 ``(B, 3, H, W)`` in [0, 1] -> logits ``(B, K)``.
         images: The N clean images of the test.
-        settings: Steps, step size, eps and seed.
-        batch_size: Images per pass.
-        progress: Wraps the loop over chunks of channels.
+        settings: Mode and effort, steps, step size, eps, seed and precision.
+        target: The suspected class, if there is one: fast mode looks for the flow into it too.
+        clock: When to be done; None for whenever it is.
+        recall: Gives the profile of a layer that an earlier run with the same arguments has made.
+        memory: Bytes to use beside the model; None for 1 GiB or a quarter of what is free.
+        batch_size: Most images per pass; None for what the device likes and memory allows.
+        progress: Wraps the work, cut into a thousand parts of about the same length.
+
+    Yields:
+        A profile per layer; one that cannot be tested, or whose passes fail, has the reason.
+
+    Raises:
+        UsageError: The precision does not keep the network's answers.
     """
-    device = next(net.parameters()).device
-    pixels = images.images.to(device).float().div_(255)
-    pixels = pixels.contiguous(memory_format=torch.channels_last)
-    tester = _Tester(net, pixels, images.labels.to(device), settings)
-    with probing(net):
-        layers = conv_layers(net, pixels[:1])
-        for layer in layers:
-            if layer.skipped:
-                yield _failed(layer, layer.skipped)
-        chunks = _chunks(layers, max(1, batch_size // len(images)))
-        yield from _by_layer(tester, progress(chunks, "testing channels", len(chunks)))
+    engine = make_engine(net, images, settings, memory=memory, batch_size=batch_size)
+    budget = Pace(engine, clock or Clock(None), progress)
+    order = image_order(images, settings.seed)
+    for layer in engine.layers:
+        if layer.skipped:
+            yield LayerProfile(layer, skipped=layer.skipped)
+        elif recall and (known := recall(layer)):
+            budget.leave(layer)
+            yield known
+        elif budget.over():
+            yield LayerProfile(layer, skipped="the time budget ended before it was tested")
+        else:
+            rounds = plan(budget.effort(layer), len(images))
+            yield _profile(Screen(engine, layer, rounds, order, target), budget)
+    budget.finish()
 
 
-def _chunks(layers: list[ConvLayer], size: int) -> list[_Chunk]:
-    return [
-        _Chunk(layer, list(range(first, min(first + size, layer.channels))))
-        for layer in layers
-        if not layer.skipped
-        for first in range(0, layer.channels, size)
-    ]
+def _profile(screen: Screen, budget: Pace) -> LayerProfile:
+    layer, engine = screen.layer, screen.engine
+    try:
+        for done in screen.run():
+            budget.advance(done)
+            if budget.over():
+                break  # what is there counts
+    except PASS_ERRORS as error:
+        reason = f"its passes fail ({(str(error).splitlines() or [''])[0]:.100})"
+        return LayerProfile(layer, skipped=reason)
+    finally:
+        budget.leave(layer)
+    seen = screen.result()
+    return LayerProfile(
+        layer,
+        seen.accuracy(engine.labels.cpu().numpy()),
+        seen.responses.counts(engine.classes),
+        seen.tested == len(engine.labels),
+        seen.tested,
+        seen.found,
+        seen.control,
+    )
 
 
-def _by_layer(tester: _Tester, chunks: Iterable[_Chunk]) -> Iterator[LayerProfile]:
-    """Gather the results of the chunks of each layer; a failure ends the work on its layer."""
-    counts: list[IntArray] = []
-    accuracy: list[FloatArray] = []
-    failure = ""
-    for chunk in chunks:
-        if chunk.first:
-            counts, accuracy, failure = [], [], ""
-        if not failure:
-            try:
-                results = tester.test(chunk)
-            except (RuntimeError, ValueError, NotImplementedError) as error:
-                failure = f"its passes fail ({(str(error).splitlines() or [''])[0]:.100})"
-            else:
-                counts.append(results[0])
-                accuracy.append(results[1])
-        if chunk.last and failure:
-            yield _failed(chunk.layer, failure)
-        elif chunk.last:
-            yield LayerProfile(chunk.layer, np.concatenate(accuracy), np.concatenate(counts))
+PASS_ERRORS = (RuntimeError, ValueError, NotImplementedError)
+"""What a pass through a strange layer may raise."""
 
 
-def _failed(layer: ConvLayer, reason: str) -> LayerProfile:
-    return LayerProfile(layer, np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.int64), reason)
+class Pace:
+    """How much of the work is done, how fast it goes, and how much of it fits into the time that is left.
+
+    Args:
+        engine: What does the work.
+        clock: When to be done.
+        progress: Shaped like ``rich.progress.track``.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, progress: Progress) -> None:
+        self._engine, self._clock = engine, clock
+        self._layers = {e.name: self._whole(e) for e in engine.layers if not e.skipped}
+        self._left = sum(self._layers.values())
+        self._ticks = Ticks(progress, "testing channels", self._left)
+        self._layer, self._done = 0.0, 0.0
+        self._cost = 1.0
+        self._began = time.perf_counter()
+
+    def _whole(self, layer: ConvLayer) -> float:
+        """Exact mode's work for a layer, in forward passes."""
+        return layer.channels * len(self._engine.pixels) * self._engine.cost(layer)
+
+    def effort(self, layer: ConvLayer) -> float:
+        """The share of exact mode's work to do for this layer, which is the next one."""
+        self._cost = self._engine.cost(layer)
+        settings = self._engine.settings
+        wanted = 1.0 if settings.mode == "exact" else settings.effort
+        if self._clock.seconds is None or settings.mode == "exact":
+            return wanted
+        return min(1.0, SAFETY * self._clock.left() * self._rate() / self._left)
+
+    def _rate(self) -> float:
+        """Forward passes per second: so far, or of one batch if there is nothing yet."""
+        seconds = time.perf_counter() - self._began
+        if self._done and seconds > 1:
+            return self._done / seconds
+        return self._engine.measure_rate()
+
+    def advance(self, pairs: int) -> None:
+        """So many pairs of channel and image of the layer are done."""
+        self._done += pairs * self._cost
+        self._layer += pairs * self._cost
+        self._ticks.advance(pairs * self._cost)
+
+    def over(self) -> bool:
+        """Whether time is up."""
+        return self._clock.left() <= 0
+
+    def leave(self, layer: ConvLayer) -> None:
+        """The layer is done, whatever was left out of it."""
+        self._left -= self._layers[layer.name]
+        self._ticks.advance(max(0.0, self._layers[layer.name] - self._layer))
+        self._layer = 0.0
+
+    def finish(self) -> None:
+        """Everything is done."""
+        self._ticks.finish()
 
 
-class _Tester:
-    """Tests chunks of channels; what a layer's chunks share is computed once."""
-
-    def __init__(
-        self, net: nn.Module, pixels: Tensor, labels: Tensor, settings: AuditSettings
-    ) -> None:
-        self.net, self.pixels, self.labels, self.settings = net, pixels, labels, settings
-        generator = torch.Generator().manual_seed(settings.seed)
-        noise = torch.rand(pixels.shape, generator=generator).to(pixels.device)
-        self.noise = (2 * noise - 1) * settings.step_size
-        self.begin: Start | None = None
-
-    def test(self, chunk: _Chunk) -> tuple[IntArray, FloatArray]:
-        """Counts ``(c, S, K)`` and accuracy ``(c, S)`` of a chunk of c channels."""
-        if self.begin is None or self.begin.layer != chunk.layer.name:
-            self.begin = None  # frees the graph of the layer before
-            self.begin = start(self.net, chunk.layer.name, self.pixels, self.noise)
-        counts, correct = [], []
-        for _, logits in reverse_features(self.net, self.begin, chunk.channels, self.settings):
-            predicted = logits.argmax(1).view(len(chunk.channels), -1)
-            counts.append(_histogram(predicted, logits.shape[1]))
-            correct.append((predicted == self.labels).float().mean(1))
-        return torch.stack(counts, 1).cpu().numpy(), torch.stack(correct, 1).cpu().numpy()
+SAFETY = 0.9
+"""Share of the time that is left which is planned for: rounds are whole images and channels."""
 
 
-def _histogram(predicted: Tensor, classes: int) -> Tensor:
-    """How often each class occurs in each row: int64 ``(c, N)`` -> ``(c, K)``."""
-    counts = torch.zeros(len(predicted), classes, dtype=torch.int64, device=predicted.device)
-    return counts.scatter_add_(1, predicted, torch.ones_like(predicted))
+class Ticks:
+    """A progress bar for work whose parts are not equally long.
+
+    Args:
+        progress: Shaped like ``rich.progress.track``.
+        description: What is being done.
+        total: All of the work, in any unit.
+    """
+
+    def __init__(self, progress: Progress, description: str, total: float) -> None:
+        self._bar = iter(progress(range(TICKS), description, TICKS))
+        self._total, self._done, self._shown = total, 0.0, 0
+        next(self._bar, None)  # shows the bar: an item is done when the next one is asked for
+
+    def advance(self, work: float) -> None:
+        """So much more of ``total`` is done."""
+        self._done += work
+        wanted = min(TICKS, int(TICKS * self._done / self._total)) if self._total else TICKS
+        for _ in range(self._shown, wanted):
+            next(self._bar, None)
+        self._shown = max(self._shown, wanted)
+
+    def finish(self) -> None:
+        """Everything is done."""
+        self.advance(self._total)

@@ -1,4 +1,9 @@
-"""Feature reverse generation (FMT, Algorithm 1)."""
+"""Feature reverse generation (FMT, Algorithm 1).
+
+Deviation, the default: the gradient at the start serves every step, as in the authors' release, where the steps
+are alpha, 2 alpha and so on along its sign. It saves a pass forth and back per channel and step.
+``settings.gradient = "every"`` is Algorithm 1 to the letter: a new gradient for each step.
+"""
 
 from __future__ import annotations
 
@@ -53,14 +58,14 @@ def reverse_features(
     """Perturb the images so that a channel's feature map moves away from its clean one.
 
     The images of several channels make one batch: a sample's own channel alone enters its loss, and
-    no layer mixes samples in eval mode, so each gradient is what it would be by itself. The pass that
-    classifies x' also gives the feature maps for the next step.
+    no layer mixes samples in eval mode, so each gradient is what it would be by itself. Where a step needs
+    a gradient of its own, the pass that classifies x' also gives the feature maps for it.
 
     Args:
         net: The network, inside `hfscan.channels.probing`.
         begin: From `start`.
         channels: The c channels to test.
-        settings: Steps, step size alpha and bound eps.
+        settings: Steps, step size alpha, bound eps, and which gradients.
 
     Yields:
         After each step x', float32 ``(c * N, 3, H, W)`` in [0, 1], channel by channel, and the
@@ -70,28 +75,42 @@ def reverse_features(
         Huang et al., "FMT: Removing Backdoor Feature Maps via Feature Map Testing in Deep Neural
         Networks", section III-D, Algorithm 1.
     """
-    samples = len(begin.images)
     images = begin.images.repeat(len(channels), 1, 1, 1)
-    clean = torch.cat([begin.clean[:, channel] for channel in channels])
-    row = torch.arange(len(images), device=images.device)
-    column = torch.tensor(channels, device=images.device).repeat_interleave(samples)
-    gradient = torch.cat([_first_gradient(begin, channel) for channel in channels])
     perturbed = begin.noisy.detach().repeat(len(channels), 1, 1, 1)
-    for step in range(settings.steps):
-        moved = perturbed + settings.step_size * gradient.sign()
+    direction = torch.cat([_first_gradient(begin, channel) for channel in channels]).sign_()
+    for step in range(1, settings.steps + 1):
+        moved = perturbed + settings.step_size * direction
         delta = (moved - images).clamp_(-settings.eps, settings.eps)
         perturbed = (images + delta).clamp_(0, 1)
-        if step + 1 == settings.steps:
+        if settings.gradient == "every" and step < settings.steps:
+            direction, logits = _next_gradient(net, begin, channels, perturbed)
+            yield perturbed, logits
+        else:
             with torch.inference_mode():
-                yield perturbed, net(perturbed)
-            return
-        perturbed.requires_grad_()
-        maps, logits = watch(net, begin.layer, perturbed, lambda output: output[row, column])
-        (gradient,) = torch.autograd.grad((clean - maps).square().sum(), perturbed)
-        perturbed = perturbed.detach()
-        yield perturbed, logits
+                logits = net(perturbed)
+            yield perturbed, logits
 
 
 def _first_gradient(begin: Start, channel: int) -> Tensor:
-    loss = (begin.clean[:, channel] - begin.maps[:, channel]).square().sum()
-    return torch.autograd.grad(loss, begin.noisy, retain_graph=True)[0]
+    """Of a channel's squared distance with respect to the noisy images, up to a positive factor.
+
+    The factor keeps small distances within the range of half precision; only signs are used.
+    """
+    distance = (begin.maps.detach()[:, channel] - begin.clean[:, channel]).float()
+    seed = torch.zeros_like(begin.maps)
+    seed[:, channel] = (distance / distance.abs().max().clamp_min(1e-30)).to(seed.dtype)
+    (gradient,) = torch.autograd.grad(begin.maps, begin.noisy, seed, retain_graph=True)
+    return gradient
+
+
+def _next_gradient(
+    net: nn.Module, begin: Start, channels: list[int], perturbed: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The signs of the gradients at x', and the logits of x'."""
+    row = torch.arange(len(perturbed), device=perturbed.device)
+    column = torch.tensor(channels, device=perturbed.device).repeat_interleave(len(begin.images))
+    clean = torch.cat([begin.clean[:, channel] for channel in channels])
+    leaf = perturbed.detach().requires_grad_()
+    maps, logits = watch(net, begin.layer, leaf, lambda output: output[row, column])
+    (gradient,) = torch.autograd.grad((clean - maps).float().square().sum(), leaf)
+    return gradient.sign_(), logits

@@ -37,14 +37,16 @@ def flow(layer: LayerAudit, clean_predictions: tuple[int, ...], target: int) -> 
     """How many more of a channel's images are predicted as ``target`` than of the clean ones.
 
     Returns:
-        float32 ``(C,)``: a share of the N images, averaged over the steps.
+        float32 ``(C,)``: a share of the N images, averaged over the steps; minus infinity for channels
+        that were not tested with all of them.
     """
     images = sum(clean_predictions)
     share = layer.predictions[:, :, target].mean(1) / images
-    return np.asarray(share - clean_predictions[target] / images, np.float32)
+    moved = np.asarray(share - clean_predictions[target] / images, np.float32)
+    return np.where(layer.tested == images, moved, np.float32(-np.inf))
 
 
 def _top(values: FloatArray, rate: float) -> list[int]:
-    """Indices of the largest values, a share ``rate`` of them and at least one."""
-    count = max(1, round(rate * len(values)))
+    """Indices of the largest values, a share ``rate`` of all and at least one of those that are known."""
+    count = min(max(1, round(rate * len(values))), int(np.isfinite(values).sum()))
     return sorted(np.argsort(-values, kind="stable")[:count].tolist())

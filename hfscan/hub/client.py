@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -19,8 +20,16 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
     RevisionResolutionError,
 )
+from huggingface_hub.utils import disable_progress_bars
 
 from hfscan.errors import HfscanError, HubError
+
+
+def quiet_hub(*, bars: bool) -> None:
+    """No messages of the client on stderr, and no bars unless they are wanted."""
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
+    if not bars and constants.HF_HUB_DISABLE_PROGRESS_BARS is None:  # else the user has decided
+        disable_progress_bars()
 
 
 def hub_api(token: str | None = None) -> HfApi:
@@ -54,7 +63,9 @@ def hub_errors(repository: str, revision: str | None = None) -> Iterator[None]:
     except HfHubHTTPError as error:
         raise _http_error(repository, error) from error
     except ValueError as error:  # of names and of the card's metadata
-        raise HubError(" ".join(str(error).split())) from error
+        raise HubError(
+            " ".join(str(error).split()), f"check the name and the card of {repository}"
+        ) from error
     except (
         OfflineModeIsEnabled,
         RevisionResolutionError,

@@ -41,6 +41,8 @@ REFUSED_ARGS = (
 """Arguments of timm's builder, not of an architecture: they change what is loaded, or how strictly."""
 
 
+TIMM_LAYOUT = "hfscan reads models in timm's layout, as timm.models.push_to_hf_hub writes them"
+
 MAX_EDGE = 4096
 """Largest height and width of an input that is believed."""
 
@@ -103,13 +105,13 @@ def read_config(folder: Path) -> Config:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ModelError(
-            f"there is no config.json in {folder}", "hfscan reads models in timm's layout"
-        ) from error
+        raise ModelError(f"there is no config.json in {folder}", TIMM_LAYOUT) from error
     except (ValueError, RecursionError, OSError) as error:
-        raise ModelError(f"config.json is not valid JSON ({str(error)[:100]})") from error
+        raise ModelError(
+            f"config.json is not valid JSON ({str(error)[:100]})", "download or export it again"
+        ) from error
     if not isinstance(data, dict):
-        raise ModelError("config.json is not a JSON object")
+        raise ModelError("config.json is not a JSON object", TIMM_LAYOUT)
     return _check(data)
 
 
@@ -118,7 +120,9 @@ def _check(data: dict[str, Any]) -> Config:
     cfg = data.get("pretrained_cfg", data)
     args = data.get("model_args") or {}
     if not isinstance(cfg, dict) or not isinstance(args, dict):
-        raise ModelError("pretrained_cfg and model_args of config.json must be objects")
+        raise ModelError(
+            "pretrained_cfg and model_args of config.json must be objects", TIMM_LAYOUT
+        )
     if cfg is data:
         cfg = {k: v for k, v in data.items() if k not in ("architecture", "num_features")}
     _refuse(cfg, args)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hfscan.errors import HubError, ModelError
 from hfscan.hub.client import hub_api, hub_errors
 from hfscan.hub.config import Config, read_config
-from hfscan.hub.reference import Reference, parse_reference
+from hfscan.hub.reference import Reference, folder_name, parse_reference
 from hfscan.models.wrap import classifier
 from hfscan.types import HubModel
 from hfscan.weights import (
@@ -64,16 +64,12 @@ def load(
         folder, sha = _download(reference, token, allow_pickle, cache_dir)
         name = reference.id
     else:
-        folder, sha, name = reference.folder, None, _folder_name(reference.folder)
+        folder, sha, name = reference.folder, None, folder_name(reference.folder)
         if not folder.is_dir():
-            raise ModelError(f"there is no folder {folder}", "owner/name would be the Hub")
+            raise ModelError(
+                f"there is no folder {name}", "check the path; a model on the Hub is owner/name"
+            )
     return _build(folder, name, sha, allow_pickle)
-
-
-def _folder_name(folder: Path) -> str:
-    """A folder as a reference that can be typed again."""
-    text = folder.as_posix()
-    return text if folder.is_absolute() or text.startswith("..") else f"./{text}"
 
 
 def _download(
@@ -203,7 +199,7 @@ def wrap(
     num_classes: int,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    label_names: Sequence[str] = (),
+    label_names: Sequence[str] | None = None,
     name: str = "module",
 ) -> HubModel:
     """Make any module ready to be audited.
@@ -215,14 +211,16 @@ def wrap(
         num_classes: K.
         mean: Per input channel, of images in [0, 1], if the network wants normalized images.
         std: As ``mean``.
-        label_names: Names of the K classes.
+        label_names: Names of the K classes, if they have any.
         name: What to call the model in reports.
 
     Raises:
         ModelError: The module does not work as an image classifier of K classes.
     """
     if label_names and len(label_names) != num_classes:
-        raise ModelError(f"{len(label_names)} label names for {num_classes} classes")
+        raise ModelError(
+            f"{len(label_names)} label names for {num_classes} classes", "name each class once"
+        )
     mean = tuple(mean) if mean is not None else (0.0,) * input_size[0]
     std = tuple(std) if std is not None else (1.0,) * input_size[0]
     wrapped = classifier(net, input_size=input_size, num_classes=num_classes, mean=mean, std=std)
@@ -232,7 +230,7 @@ def wrap(
         architecture=type(net).__name__,
         input_size=input_size,
         num_classes=num_classes,
-        label_names=tuple(label_names),
+        label_names=tuple(label_names or ()),
         weights_sha256=weights_sha256(wrapped),
         mean=mean,
         std=std,

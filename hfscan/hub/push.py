@@ -92,7 +92,10 @@ def plan_push(
         existing = _files(api, to)
     if existing is None:
         if create_pr:
-            raise HubError(f"{to} does not exist, a pull request cannot be opened there")
+            raise HubError(
+                f"{to} does not exist, a pull request cannot be opened there",
+                "leave --create-pr out",
+            )
         return PushPlan(to, True, private, False, None, add, ())
     head, files = existing
     if to == source.ref and head != source.revision:
@@ -102,6 +105,12 @@ def plan_push(
         )
     delete = tuple(sorted(name for name in files if _old_weights(name) and name not in add))
     return PushPlan(to, False, private, create_pr is not False, head, add, delete)
+
+
+def check_token(token: str | None = None) -> None:
+    """Raise a HubError if the Hub does not know who is asking: better before a repair than after it."""
+    with hub_errors("the token"):
+        hub_api(token).whoami()
 
 
 def _files(api: HfApi, repository: str) -> tuple[str, list[str]] | None:

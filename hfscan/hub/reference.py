@@ -15,6 +15,10 @@ _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?"
 _HUB_ID = re.compile(rf"{_NAME}/{_NAME}|{_NAME}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*")
 _FOLDER = re.compile(r"\.{1,2}$|\.{1,2}[/\\]|~|[/\\]|[A-Za-z]:[/\\]")
+_OTHERS: dict[Kind, tuple[str, ...]] = {
+    "model": ("hf://datasets/",),
+    "dataset": ("hf://models/", "hf-hub:", "hf_hub:"),
+}
 _SCHEMES = ("hf-hub:", "hf_hub:", "hf://models/", "hf://datasets/", "hf://")
 
 
@@ -33,6 +37,12 @@ class Reference:
     folder: Path | None = None
 
 
+def folder_name(folder: Path) -> str:
+    """A folder as a reference that can be typed again."""
+    text = folder.as_posix()
+    return text if folder.is_absolute() or text.split("/")[0] == ".." else f"./{text}"
+
+
 def parse_reference(text: str, kind: Kind, revision: str | None = None) -> Reference:
     """Read a reference.
 
@@ -49,15 +59,25 @@ def parse_reference(text: str, kind: Kind, revision: str | None = None) -> Refer
     """
     if text.startswith("local-dir:") or _FOLDER.match(text):
         if revision:
-            raise UsageError(f"{text} is a folder, it has no revision {revision}")
+            raise UsageError(
+                f"{text} is a folder, it has no revision {revision}", "leave --revision out"
+            )
         try:
             return Reference(folder=Path(text.removeprefix("local-dir:")).expanduser())
         except RuntimeError as error:  # of ~someone
-            raise UsageError(f"{text} is in the home of a user who is not known here") from error
+            raise UsageError(
+                f"{text} is in the home of a user who is not known here", "write the whole path"
+            ) from error
     scheme = next((scheme for scheme in _SCHEMES if text.startswith(scheme)), "")
     name, _, pinned = text.removeprefix(scheme).partition("@")
     if pinned and revision and pinned != revision:
-        raise UsageError(f"two revisions: {pinned} in {text} and --revision {revision}")
+        raise UsageError(
+            f"two revisions: {pinned} in {text} and --revision {revision}", "leave one of them out"
+        )
+    if scheme in _OTHERS[kind]:
+        raise UsageError(
+            f"{text} is not a {kind}", f"write owner/name of a {kind}, or ./name for a folder"
+        )
     wanted = pinned or revision
     plain_allowed = kind == "dataset"
     if not _HUB_ID.fullmatch(name) or ("/" not in name and not plain_allowed):

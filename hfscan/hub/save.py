@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ REPORT = "hfscan-report.json"
 CARD = "README.md"
 CONFIG = "config.json"
 
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
 
 def save(
     model: HubModel,
@@ -30,21 +35,23 @@ def save(
 ) -> Path:
     """Write a model in the Hub's layout; ``timm.create_model("local-dir:<folder>")`` loads it.
 
-    The files are written to a folder beside the wanted one, which is then renamed: a killed process
-    leaves the old folder or the new one.
+    The files are written to a folder beside the wanted one, which then takes its place. A killed process
+    leaves the old folder or the new one, and perhaps a hidden folder beside it. Where the system cannot
+    swap two folders in one step (Linux can), a process that is killed between two renames leaves the old
+    folder as ``old`` in that hidden one.
 
     Args:
         model: From `hfscan.repair` or `hfscan.load`.
         folder: Where to.
         report: Of the repair; adds ``hfscan-report.json`` and a section to the card.
-        overwrite: Replace the folder if it exists.
+        overwrite: Replace the folder if it exists and has only files in it.
         more: Further files, name -> bytes; they replace those of the same name.
 
     Returns:
         ``folder``.
 
     Raises:
-        RepairError: The folder exists already, or cannot be written.
+        RepairError: The folder exists already, has folders in it, or cannot be written.
     """
     check_target(folder, overwrite=overwrite)
     files = contents(model, report) | dict(more or {})
@@ -67,6 +74,8 @@ def _exchange(folder: Path, fresh: Path, old: Path) -> None:
     if not folder.is_dir():
         fresh.rename(folder)
         return
+    if _swap(fresh, folder):
+        return
     try:
         folder.rename(old)
         fresh.rename(folder)
@@ -76,26 +85,62 @@ def _exchange(folder: Path, fresh: Path, old: Path) -> None:
         raise
 
 
+def _swap(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step, or return False where that cannot be done."""
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2  # of Linux; Python has no name for it
+    except (AttributeError, OSError, TypeError):
+        return False
+    here = ctypes.c_int(_AT_FDCWD)
+    failed = renameat2(here, os.fsencode(one), here, os.fsencode(other), _RENAME_EXCHANGE)
+    return not failed
+
+
 def check_target(folder: Path, *, overwrite: bool) -> None:
     """Raise a RepairError if `save` would refuse to write there."""
-    parent = next(parent for parent in folder.absolute().parents if parent.exists())
+    above = folder.absolute().parents or (folder,)
+    parent = next(parent for parent in above if parent.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise RepairError(f"nothing can be written to {parent}", "choose another --out")
     if folder.exists() and not folder.is_dir():
         raise RepairError(f"{folder} is not a folder", "choose another --out")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise RepairError(f"{folder} exists already", "choose another --out, or pass --overwrite")
+    if folder.is_dir() and any(path.is_dir() for path in folder.iterdir()):
+        raise RepairError(
+            f"{folder} has folders in it, which --overwrite would delete", "choose another --out"
+        )
 
 
 def contents(model: HubModel, report: RepairReport | None) -> dict[str, bytes]:
     """The files of a model's repository: name -> bytes."""
     files = {SAFETENSORS: serialize(model.net), CONFIG: _config(model)}
     if report is not None:
+        report = _portable(report)
         files[CARD] = edit_card(model.folder, report).encode()
         files[REPORT] = (json.dumps(_timeless(report.to_dict())) + "\n").encode()
     elif model.folder is not None and (model.folder / CARD).is_file():
         files[CARD] = (model.folder / CARD).read_bytes()
     return files
+
+
+def _portable(report: RepairReport) -> RepairReport:
+    """A report without the paths of this machine: they lead nowhere elsewhere, and tell who made it."""
+    audit = report.audit
+    audit = replace(
+        audit,
+        model=replace(audit.model, ref=_shortened(audit.model.ref)),
+        data=replace(audit.data, name=_shortened(audit.data.name)),
+    )
+    return replace(
+        report, audit=audit, data=replace(report.data, name=_shortened(report.data.name))
+    )
+
+
+def _shortened(name: str) -> str:
+    """The last part of a folder's reference; another name as it is."""
+    path = Path(name)
+    return f"./{path.name}" if path.is_absolute() or name.startswith((".", "~")) else name
 
 
 def _timeless(value: Any) -> Any:

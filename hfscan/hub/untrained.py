@@ -43,14 +43,19 @@ def untrained(
         ModelError: timm does not know the architecture, or it cannot be built like that.
     """
     if not timm.is_model(architecture):
-        raise ModelError(f"timm does not know the architecture {architecture!r:.60}")
+        raise ModelError(
+            f"timm does not know the architecture {architecture!r:.60}", "see timm.list_models()"
+        )
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         try:
             arguments: dict[str, Any] = {"num_classes": num_classes, **(model_args or {})}
             net: nn.Module = timm.create_model(architecture, **arguments)
         except (TypeError, ValueError) as error:
-            raise ModelError(f"{architecture} cannot be built ({str(error)[:120]})") from error
+            raise ModelError(
+                f"{architecture} cannot be built ({str(error)[:120]})",
+                "choose another --architecture or --width",
+            ) from error
     model = wrap(
         net.to(memory_format=torch.channels_last),
         input_size=input_size,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -46,6 +47,8 @@ class MaximumMargin:
     lr: float = 0.1
     min_spread: float = 0.1
     batch_size: int = 256
+
+    name: ClassVar[str] = NAME
 
     def run(
         self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent

@@ -45,12 +45,19 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Of the network's weights; half precision is no business of those who call it."""
+        floating = (p.dtype for p in self.net.parameters() if p.is_floating_point())
+        return next(floating, torch.float32)
+
     def forward(self, images: Tensor) -> Tensor:
-        """Images ``(B, 3, H, W)`` in [0, 1] -> logits ``(B, K)``."""
+        """Images ``(B, 3, H, W)`` in [0, 1] -> float32 logits ``(B, K)``."""
         if self.mean.shape[1] == 1:
             weights = images.new_tensor(LUMA).view(1, 3, 1, 1)
             images = (images * weights).sum(1, keepdim=True)
-        out = first_tensor(self.net((images - self.mean) / self.std))
+        normalized = (images - self.mean) / self.std
+        out = first_tensor(self.net(normalized.to(self._dtype))).float()
         return out if self.output == "logits" else out.clamp_min(torch.finfo(out.dtype).tiny).log()
 
 

@@ -38,12 +38,13 @@ def classifier(
         raise ModelError(f"the model wants {channels} input channels", "1 or 3 are supported")
     if not len(mean) == len(std) == channels or min(std) <= 0:
         raise ModelError(
-            f"mean {tuple(mean)} and std {tuple(std)} do not fit {channels} input channels"
+            f"mean {tuple(mean)} and std {tuple(std)} do not fit {channels} input channels",
+            "one number per channel; std is positive",
         )
     wrapped = Classifier(net, mean, std)
     parameter = next(net.parameters(), None)
     if parameter is None:
-        raise ModelError("the network has no parameters")
+        raise ModelError("the network has no parameters", "there is nothing in it to audit")
     images = torch.rand(4, 3, height, width, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad(), probing(wrapped):
@@ -57,7 +58,8 @@ def classifier(
         ) from error
     if outputs.shape != (4, num_classes):
         raise ModelError(
-            f"the network returns {outputs.shape[1]} classes, {num_classes} are declared"
+            f"the network returns {outputs.shape[1]} classes, {num_classes} are declared",
+            "num_classes must be what the network returns",
         )
     if not torch.isfinite(outputs).all():
         raise ModelError("the network's outputs are NaN or infinite", "its weights are broken")

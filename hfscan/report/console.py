@@ -251,7 +251,11 @@ def _layer_section(report: AuditReport, *, verbose: bool) -> list[RenderableType
     )
     for layer in shown:
         table.add_row(*map(Text, _layer_cells(layer)))
-    captions = [wording.layers_caption(report), wording.settings_sentence(report, printable)]
+    captions = [
+        wording.layers_caption(),
+        *wording.coverage_sentences(report),
+        wording.settings_sentence(report, printable),
+    ]
     if many:
         left = plural(len(layers) - len(shown), "less interesting layer")
         captions.insert(0, f"{left} left out (--verbose shows all).")

@@ -203,11 +203,17 @@ def _summary(report: AuditReport, layer: LayerAudit) -> LayerSummary:
 
 
 def _scores(report: AuditReport, layer: LayerAudit) -> FloatArray:
-    """``(C,)``: the flow into the target class if there is one, else minus the accuracy."""
+    """``(C,)``: the flow into the target class if there is one, else minus the accuracy.
+
+    NaN for channels that were tested with fewer images than others.
+    """
     if report.target is None:
-        return -layer.accuracy[:, -1]
-    share = _shares(layer.predictions)[:, :, report.target].mean(1)
-    return np.asarray(share - _clean_shares(report)[report.target], np.float32)
+        scores = -layer.accuracy[:, -1]
+    else:
+        share = _shares(layer.predictions)[:, :, report.target].mean(1)
+        scores = share - _clean_shares(report)[report.target]
+    whole = layer.tested == max(int(each.tested.max(initial=0)) for each in report.layers)
+    return np.asarray(np.where(whole, scores, np.nan), np.float32)
 
 
 def _channel(report: AuditReport, layer: LayerAudit, channel: int) -> SuspiciousChannel:

@@ -133,7 +133,8 @@ def _layers(report: AuditReport) -> list[str]:
     return [
         "### Layers",
         wording.settings_sentence(report, markdown),
-        wording.layers_caption(report),
+        " ".join(wording.coverage_sentences(report)),
+        wording.layers_caption(),
         _details(f"{plural(len(layers), 'layer')}", _table(columns, map(_layer_cells, layers))),
     ] * bool(layers)
 

@@ -135,16 +135,44 @@ def settings_sentence(report: AuditReport, quote: Quote) -> str:
     return (
         f"Feature map testing with {plural(settings.images, 'image')} per channel, "
         f"{plural(settings.steps, 'step')} of {settings.step_size:g} within {settings.eps:g}, "
-        f"seed {settings.seed}; detector {quote(settings.detector)}."
+        f"seed {settings.seed}; detector {quote(settings.detector)}; {_precision(report)}."
     )
 
 
-def layers_caption(report: AuditReport) -> str:
+def coverage_sentences(report: AuditReport) -> list[str]:
+    """How many channels were screened and verified, where not all were tested with all images."""
+    seen, images = report.coverage, sum(report.clean_predictions)
+    if seen.verified == seen.channels:
+        return []
+    parts = [f"{seen.verified:,} tested with all {images} images"]
+    if seen.screened:
+        sizes = {int(size) for layer in report.layers for size in layer.tested if 0 < size < images}
+        most, fewest = max(sizes, default=0), min(sizes, default=0)
+        parts.append(f"{seen.screened:,} screened with {fewest} to {most} of them")
+    if seen.untested:
+        parts.append(f"{seen.untested:,} not tested")
+    lines = [f"Fast mode, {plural(seen.channels, 'channel')}: {', '.join(parts)}."]
+    if seen.control:
+        lines.append(
+            f"Of {plural(seen.control, 'channel')} chosen at random and tested in full, "
+            f"{seen.control_flagged} are flagged; the screen alone had found "
+            f"{seen.control_found} of these."
+        )
+    return lines
+
+
+def _precision(report: AuditReport) -> str:
+    name = report.settings.precision
+    if name in ("auto", "fp32"):
+        return "float32"
+    return f"{name}, which keeps {percent(report.agreement)} of a sample of float32's predictions"
+
+
+def layers_caption() -> str:
     """How to read the table of layers."""
     return (
         "Accuracy of each channel's reverse-generated images after the last step. "
-        f"Flagged is not a verdict: about {percent(report.settings.tau, 0)} of the channels "
-        "of any model are flagged."
+        "Flagged is not a verdict: some channels of any model are flagged."
     )
 
 
@@ -220,7 +248,7 @@ def _repair_steps(arguments: Sequence[str]) -> list[Step]:
             "Erase the suspicious channels and fine-tune; this continues from this audit:",
             ("hfscan", "repair"),
         ),
-        Step("The same, spelled out:", ("hfscan", "repair", *arguments)),
+        Step("Elsewhere, or later; this audits again:", ("hfscan", "repair", *arguments)),
     ]
 
 

@@ -5,7 +5,14 @@ Letters used in shapes: N images, B batch, C channels, S steps, K classes, H and
 
 from __future__ import annotations
 
-from hfscan.types.audit import AuditReport, AuditSettings, LayerAudit, TestResult
+from hfscan.types.audit import (
+    AuditReport,
+    AuditSettings,
+    Coverage,
+    LayerAudit,
+    Precision,
+    TestResult,
+)
 from hfscan.types.basic import (
     SCHEMA,
     BoolArray,
@@ -28,6 +35,7 @@ __all__ = [
     "BoolArray",
     "Cell",
     "Channels",
+    "Coverage",
     "DataFacts",
     "Defense",
     "FloatArray",
@@ -37,6 +45,7 @@ __all__ = [
     "LayerAudit",
     "Metrics",
     "ModelFacts",
+    "Precision",
     "Progress",
     "RepairReport",
     "RepairSettings",

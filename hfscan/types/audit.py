@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from hfscan.types.basic import SCHEMA, BoolArray, Channels, FloatArray, IntArray
 from hfscan.types.images import DataFacts
 from hfscan.types.model import ModelFacts
 from hfscan.types.read import index_in, typed
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -24,18 +26,31 @@ class AuditSettings:
         steps: S, steps of feature reverse generation.
         step_size: alpha, in pixel units of [0, 1].
         eps: Largest change of a pixel.
+        gradient: ``"start"``: the gradient at the start serves every step, as in the authors' release;
+            ``"every"``: each step has its own, as in Algorithm 1.
         detector: Name of the channel-level outlier detector.
         tau: Share of a layer's channels that the detector flags, in (0, 0.5).
         seed: Of noise, image choice and detectors.
+        mode: ``"exact"`` tests every channel with every image; ``"fast"`` screens them with few images and
+            tests those that stay suspicious with all of them.
+        effort: Share of exact mode's work that fast mode does, in (0, 1]; a time budget overrides it.
+        precision: Of the channels' test: ``"fp32"``, ``"bf16"``, ``"fp16"``, or ``"auto"``; a report
+            names the one that was used.
+        min_agreement: Share of images that must keep their class in half precision, in [0, 1].
     """
 
     images: int = 32
     steps: int = 2
     step_size: float = 0.02
     eps: float = 0.06
+    gradient: Literal["start", "every"] = "start"
     detector: str = "elliptic"
     tau: float = 0.1
     seed: int = 0
+    mode: Literal["exact", "fast"] = "exact"
+    effort: float = 0.15
+    precision: Precision = "auto"
+    min_agreement: float = 0.97
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +60,10 @@ class LayerAudit:
     Args:
         layer: Name of the module in the network.
         channels: C.
-        accuracy: float32 ``(C, S)`` in [0, 1].
-        predictions: int64 counts ``(C, S, K)``; each row sums to N.
-        flagged: bool ``(C,)``.
+        accuracy: float32 ``(C, S)`` in [0, 1]; an estimate for channels that were not tested with all N images.
+        predictions: int64 counts ``(C, S, K)``; each row sums to ``tested``.
+        flagged: bool ``(C,)``; only channels that were tested with all images.
+        tested: With how many images each channel was tested, int64 ``(C,)``.
         skipped: Why the layer was not tested; empty when it was, and then the arrays are there.
     """
 
@@ -56,10 +72,12 @@ class LayerAudit:
     accuracy: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     predictions: IntArray = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64))
     flagged: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
+    tested: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     skipped: str = ""
 
     def __post_init__(self) -> None:
         if not self.skipped:
+            assert self.tested.shape == (self.channels,)
             assert self.accuracy.shape == self.predictions.shape[:2]
             assert self.flagged.shape == self.accuracy.shape[:1] == (self.channels,)
 
@@ -91,6 +109,32 @@ class TestResult:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Coverage:
+    """How thoroughly the channels were tested.
+
+    Args:
+        channels: Of all layers that were tested.
+        verified: Channels that were tested with all images.
+        screened: Channels that were tested with some of them.
+        control: Channels that were chosen at random and tested with all images, to see what the screen misses.
+        control_flagged: How many of these are flagged.
+        control_found: How many of those the screen had found by itself.
+    """
+
+    channels: int = 0
+    verified: int = 0
+    screened: int = 0
+    control: int = 0
+    control_flagged: int = 0
+    control_found: int = 0
+
+    @property
+    def untested(self) -> int:
+        """Channels that were not tested at all."""
+        return self.channels - self.verified - self.screened
+
+
 @dataclass(frozen=True, eq=False)
 class AuditReport:
     """The result of an audit.
@@ -106,6 +150,9 @@ class AuditReport:
         verdict: The conclusion.
         reason: One sentence that explains the verdict.
         target: The suspected target class; None unless suspicious or backdoored.
+        coverage: How thoroughly the channels were tested.
+        agreement: Share of sample images that get the same class in the precision of the channels' test
+            as in float32, in [0, 1].
         notes: Warnings for the reader.
         seconds: Stage -> duration.
         versions: Package -> version.
@@ -121,6 +168,8 @@ class AuditReport:
     verdict: Verdict
     reason: str
     target: int | None = None
+    coverage: Coverage = Coverage()
+    agreement: float = 1.0
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -148,6 +197,8 @@ class AuditReport:
             "clean_predictions": list(self.clean_predictions),
             "tests": [asdict(test) for test in self.tests],
             "layers": [_layer_to_dict(layer) for layer in self.layers],
+            "coverage": asdict(self.coverage),
+            "agreement": self.agreement,
             "notes": list(self.notes),
             "seconds": dict(self.seconds),
             "versions": dict(self.versions),
@@ -196,6 +247,8 @@ class AuditReport:
             verdict=Verdict(data["verdict"]),
             reason=typed(str, data["reason"]),
             target=target,
+            coverage=typed(Coverage, data["coverage"]),
+            agreement=typed(float, data["agreement"]),
             notes=typed(tuple[str, ...], data["notes"]),
             seconds=typed(dict[str, float], data["seconds"]),
             versions=typed(dict[str, str], data["versions"]),
@@ -210,6 +263,7 @@ def _layer_to_dict(layer: LayerAudit) -> dict[str, Any]:
         "accuracy": [[round(float(a), 6) for a in row] for row in layer.accuracy],
         "predictions": [[_sparse(counts) for counts in row] for row in layer.predictions],
         "flagged": np.flatnonzero(layer.flagged).tolist(),
+        "tested": layer.tested.tolist(),
     }
 
 
@@ -225,12 +279,13 @@ def _layer_from_dict(data: Mapping[str, Any], clean_predictions: tuple[int, ...]
         for cell, sparse in zip(row, steps, strict=True):
             for label, count in sparse.items():
                 cell[index_in(int(label), len(cell))] = count
-    if len(accuracy) != channels or (predictions.sum(2) != sum(clean_predictions)).any():
+    tested = np.array(typed(tuple[int, ...], data["tested"]), np.int64)
+    if len(accuracy) != channels or (predictions.sum(2) != tested[:, None]).any():
         raise ValueError(f"the figures of {name!r:.40} do not add up")
     flagged = np.zeros(channels, np.bool_)
     for channel in data["flagged"]:
         flagged[index_in(channel, channels)] = True
-    return LayerAudit(name, channels, accuracy, predictions, flagged)
+    return LayerAudit(name, channels, accuracy, predictions, flagged, tested)
 
 
 def _sparse(counts: IntArray) -> dict[str, int]:

@@ -62,13 +62,19 @@ class ImageSet:
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
             shape = tuple(self.images.shape)
-            raise DataError(f"images must be uint8 (N, 3, H, W), not {self.images.dtype} {shape}")
+            raise DataError(
+                f"images must be uint8 (N, 3, H, W), not {self.images.dtype} {shape}",
+                "see ImageSet.from_arrays",
+            )
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             shape = tuple(self.labels.shape)
-            raise DataError(f"labels must be int64 (N,), not {self.labels.dtype} {shape}")
+            raise DataError(
+                f"labels must be int64 (N,), not {self.labels.dtype} {shape}",
+                "one label per image",
+            )
         if len(self) and int(self.labels.min()) < 0:
             raise DataError(
-                f"label {int(self.labels.min())} is negative",
+                f"label {int(self.labels.min())} of {self.name} is negative",
                 "unlabelled images (label -1) cannot be used; choose a labelled split",
             )
 
@@ -101,7 +107,9 @@ class ImageSet:
                 "multiply floats in [0, 1] by 255 and call .astype('uint8')",
             )
         if not np.issubdtype(targets.dtype, np.integer):
-            raise DataError(f"labels must be integers, not {targets.dtype}")
+            raise DataError(
+                f"labels must be integers, not {targets.dtype}", "classes are numbered from 0"
+            )
         return cls(
             name=name,
             images=torch.from_numpy(np.ascontiguousarray(pixels)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import is_dataclass
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 def typed(kind: Any, value: Any) -> Any:
@@ -19,6 +19,8 @@ def typed(kind: Any, value: Any) -> Any:
     if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
         hints = get_type_hints(kind)
         return kind(**{key: typed(hints.get(key), item) for key, item in value.items()})
+    if get_origin(kind) is Literal and value in arguments:
+        return value
     if get_origin(kind) is dict and isinstance(value, dict):
         return {typed(str, key): typed(arguments[1], item) for key, item in value.items()}
     if get_origin(kind) is tuple and isinstance(value, list | tuple):

@@ -75,6 +75,7 @@ class RepairSettings:
         batch_size: Images per step of fine-tuning.
         momentum: Of SGD.
         weight_decay: Of SGD.
+        flip: Mirror half of the images while fine-tuning: not where that changes their class.
         unlearn_norm: L2 norm of the perturbation toward the suspected class that is unlearned while
             fine-tuning, for images in [0, 1]; 0 only fine-tunes.
         clean_rate: Share of the clean images to tune on, in (0, 1); the rest measures.
@@ -88,6 +89,7 @@ class RepairSettings:
     batch_size: int = 128
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    flip: bool = True
     unlearn_norm: float = 1.5
     clean_rate: float = 0.8
     max_accuracy_drop: float = 0.03

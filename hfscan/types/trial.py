@@ -94,4 +94,6 @@ class Trial(Outcome):
             outcome: Outcome = typed(Outcome, {**rest, "cell": cell})
             return cls(**vars(outcome), settings=dict(data["settings"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"not a trial ({type(error).__name__}: {error})") from error
+            raise DataError(
+                f"not a trial ({type(error).__name__}: {error})", "run hfscan bench again"
+            ) from error

@@ -103,7 +103,12 @@ def label_map(content: str) -> Callable[[Place], Arguments]:
 
 SWAPPED = (CLASSES[1], CLASSES[0], *CLASSES[2:])
 DATA = [
-    Case("no data folder", lambda p: p.audit(data="./nowhere"), "there is no folder", "the Hub"),
+    Case(
+        "no data folder",
+        lambda p: p.audit(data="./nowhere"),
+        "there is no folder ./nowhere",
+        "the Hub",
+    ),
     Case("empty data folder", empty_folder, "cannot be read as a dataset", "Parquet files"),
     Case(
         "no image column",
@@ -157,7 +162,7 @@ DATA = [
         "choose --split from train, validation",
     ),
     Case("label out of range", with_label(8), "label 8 of", "--label-map"),
-    Case("negative label", with_label(-1), "label -1 is negative", "choose a labelled split"),
+    Case("negative label", with_label(-1), "/images is negative", "choose a labelled split"),
     Case(
         "class names in another order",
         lambda p: p.data(color_data(16, classes=SWAPPED)),

@@ -79,6 +79,23 @@ HUB = [
         "hf auth login, or pass --token",
         where="hub",
     ),
+    Case(
+        "push without a token",
+        lambda p: ["repair", "--report", p.victims.report, "--push", "--yes", "--to", "me/x"],
+        "this needs a token of the Hub, there is none",
+        "hf auth login, or pass --token",
+        where="hub",
+    ),
+    Case(
+        "push with a wrong token",
+        lambda p: [
+            *("repair", "--report", p.victims.report, "--push", "--yes", "--to", "me/x"),
+            *("--token", "hf_wrong"),
+        ],
+        "the Hub answered 401 for the token",
+        "hf auth login, or pass --token",
+        where="hub",
+    ),
     Case("server error", server_error, "the Hub answered 400", "try again later", where="hub"),
     Case(
         "only a pickle on the Hub",
@@ -120,6 +137,13 @@ HUB = [
         lambda p: p.audit(data="uoft-cs/cifar10@v9"),
         "datasets/uoft-cs/cifar10 has no revision v9",
         "use a branch, a tag or a full commit sha",
+        where="hub",
+    ),
+    Case(
+        "unknown split of a dataset",
+        lambda p: [*p.audit(data="cifar10"), "--split", "../tset"],
+        "uoft-cs/cifar10 has no split '../tset'",
+        "choose --split from train, test",
         where="hub",
     ),
     Case(

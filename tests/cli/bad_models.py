@@ -87,7 +87,7 @@ def no_conv_layer(place: Place) -> Arguments:
 
 MODELS = [
     Case(
-        "no folder", lambda p: p.audit(model="./nowhere"), "there is no folder nowhere", "the Hub"
+        "no folder", lambda p: p.audit(model="./nowhere"), "there is no folder ./nowhere", "the Hub"
     ),
     Case("no config.json", no_config, "there is no config.json in", "timm's layout"),
     Case("malformed JSON", write_config('{"architecture": '), "config.json is not valid JSON"),

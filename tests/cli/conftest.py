@@ -11,14 +11,24 @@ import pytest
 
 from hfscan import cli
 
-from .support import QUICK, Done, Victims, color_data, color_net, write_data, write_model
+from .support import (
+    QUICK,
+    QUICK_TESTS,
+    Done,
+    Victims,
+    color_data,
+    color_net,
+    write_data,
+    write_model,
+)
 
 Run = Callable[..., Done]
 
 
 @pytest.fixture(autouse=True)
 def _no_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write below ``tmp_path`` only, and do not wrap long lines."""
+    """Write below ``tmp_path`` only, do not wrap long lines, and test the whole network briefly."""
+    monkeypatch.setattr("hfscan.pipeline.testing.TESTS", QUICK_TESTS)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("HFSCAN_DEBUG", raising=False)
@@ -47,6 +57,7 @@ def victims(tmp_path_factory: pytest.TempPathFactory) -> Victims:
     data = write_data(folder / "data", color_data())
     report = folder / "report.json"
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hfscan.pipeline.testing.TESTS", QUICK_TESTS)
         arguments = [str(planted), "--clean-data", str(data), *QUICK, "-o", f"json={report}"]
         patch.setenv("HFSCAN_STATE_DIR", str(folder / "state"))
         patch.setattr(sys, "argv", ["hfscan", "audit", *arguments])

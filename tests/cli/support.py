@@ -21,6 +21,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from hfscan.model_tests import MaximumMargin
 from hfscan.models.preactresnet import PreActBlock, PreActResNet
 
 COLORS = {
@@ -39,6 +40,10 @@ SIZE = 8
 
 QUICK = ("--images", "8", "--steps", "1")
 """Options of an audit that does not take long."""
+
+QUICK_TEST = MaximumMargin(starts=4, steps=30)
+QUICK_TESTS = {"maximum-margin": lambda _: QUICK_TEST}
+"""Enough for networks that are built by hand; runs of `hfscan` as a program have all tests."""
 
 GENTLE = ("--epochs", "1", "--lr", "1e-5")
 """Options of a repair that costs `planted` no accuracy."""
@@ -194,7 +199,12 @@ def hfscan(*arguments: str | Path, env: Mapping[str, str], cwd: Path) -> Done:
 
 BATCH = """
 import contextlib, io, json, sys
+import hfscan.pipeline.testing
 from hfscan.cli import _run
+from hfscan.model_tests import MaximumMargin
+
+starts, steps = json.loads(sys.argv[2])
+hfscan.pipeline.testing.TESTS = {"maximum-margin": lambda _: MaximumMargin(starts=starts, steps=steps)}
 
 done = []
 for arguments in json.loads(sys.argv[1]):
@@ -210,11 +220,44 @@ print(json.dumps(done))
 def hfscan_batch(
     runs: Sequence[Sequence[str | Path]], *, env: Mapping[str, str], cwd: Path
 ) -> list[Done]:
-    """Run hfscan several times in one process, which imports everything only once."""
+    """Run hfscan several times in one process, which imports everything only once, with `QUICK_TESTS`."""
     arguments = json.dumps([[str(argument) for argument in run] for run in runs])
-    done = _finish([sys.executable, "-c", BATCH, arguments], env, cwd)
+    quick = json.dumps([QUICK_TEST.starts, QUICK_TEST.steps])
+    done = _finish([sys.executable, "-c", BATCH, arguments, quick], env, cwd)
     assert done.code == 0, done.err
     return [Done(*result) for result in done.json]
+
+
+_NAMES = "".join(f"          '{index}': {name}\n" for index, name in enumerate(CLASSES))
+DATA_CARD = f"""---
+configs:
+- config_name: plain_text
+  default: true
+  data_files:
+  - split: train
+    path: data/train-*
+  - split: test
+    path: data/test-*
+dataset_info:
+  config_name: plain_text
+  features:
+  - name: image
+    dtype: image
+  - name: label
+    dtype:
+      class_label:
+        names:
+{_NAMES}  splits:
+  - name: train
+    num_bytes: 1000
+    num_examples: 50000
+  - name: test
+    num_bytes: 1000
+    num_examples: 64
+---
+# Colored squares
+"""
+"""As the card of CIFAR-10 on the Hub."""
 
 
 @dataclass(frozen=True)
@@ -231,8 +274,8 @@ class Site:
 
     @classmethod
     def furnished(cls, hub: LoopbackHub, folder: Path) -> Site:
-        card = b"---\nlicense: cc0-1.0\n---\n# Colored squares\n"
-        files = {"README.md": card, "data/test-0.parquet": parquet(color_data())}
+        files = {"README.md": DATA_CARD.encode(), "data/test-0.parquet": parquet(color_data())}
+        files["data/train-0.parquet"] = b"this split is never asked for"
         for decoy in ("org/net", "uoft-cs/cifar10"):
             (folder / decoy).mkdir(parents=True)
             (folder / decoy / "config.json").write_text("{}")

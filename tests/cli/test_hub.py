@@ -2,81 +2,108 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 from loopback_hub import LoopbackHub
 
 from .support import CLASSES, QUICK, Done, Site, Victims, hfscan_batch, repository, timeless
 
-
-@pytest.fixture
-def site(hub: LoopbackHub, tmp_path: Path) -> Site:
-    return Site.furnished(hub, tmp_path / "work")
+AUDIT = ("audit", "--json", "-q", *QUICK)
 
 
-def test_audit_by_id_and_again_offline(site: Site, victims: Victims) -> None:
-    sha = site.hub.add_model("org/net", repository(victims.planted))
-    audit = ("audit", "org/net", "--json", "-q", *QUICK, "--clean-data")
-    online = site.run(*audit, "cifar10")
-    assert (online.code, online.err) == (1, "")
-    model, data = online.json["model"], online.json["data"]
-    assert (model["ref"], model["revision"]) == ("org/net", sha)
+@dataclass(frozen=True)
+class Audits:
+    """Audits of models on the Hub, one after the other in one process, and what was asked of it."""
+
+    site: Site
+    old: str
+    new: str
+    by_id: Done
+    at_tag: Done
+    at_sha: Done
+    newest: Done
+    refused: tuple[Done, Done]
+    with_token: tuple[Done, Done]
+    requests: tuple[str, ...]
+
+
+@pytest.fixture(scope="module")
+def audits(victims: Victims, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audits]:
+    """``org/net`` was backdoored at v1.0 and is not any more; ``org/first`` is backdoored."""
+    with LoopbackHub() as hub:
+        site = Site.furnished(hub, tmp_path_factory.mktemp("hub"))
+        planted = repository(victims.planted)
+        hub.add_model("org/first", planted)
+        old = hub.add_model("org/net", planted)
+        hub.tag("org/net", "v1.0", old)
+        new = hub.commit("org/net", repository(victims.clean))
+        hub.alias_dataset("colors", "uoft-cs/cifar10")
+        hub.add_model("me/secret", planted, private=True)
+        hub.add_model("org/gated", planted, gated=True)
+        images, token = ("--clean-data", "colors"), ("--token", hub.token)
+        runs = [
+            (*AUDIT, "org/first", "--clean-data", "cifar10"),
+            (*AUDIT, "org/net@v1.0", *images),
+            (*AUDIT, "hf://org/net", "--revision", old, *images),
+            (*AUDIT, "org/net", *images),
+            *((*AUDIT, model, *images) for model in ("me/secret", "org/gated")),
+            *((*AUDIT, model, *images, *token) for model in ("me/secret", "org/gated")),
+        ]
+        done = hfscan_batch(runs, env=site.environment(), cwd=site.folder)
+        requests = tuple(path for _, path in hub.requests)
+        yield Audits(site, old, new, *done[:4], (done[4], done[5]), (done[6], done[7]), requests)
+
+
+def test_audit_by_id(audits: Audits) -> None:
+    done, site = audits.by_id, audits.site
+    assert (done.code, done.err) == (1, "")
+    model, data = done.json["model"], done.json["data"]
+    sha = site.model("org/first").resolve("main").sha
+    assert (model["ref"], model["revision"]) == ("org/first", sha)
     assert model["weights_file"] == "model.safetensors"
     assert (data["name"], data["revision"]) == ("uoft-cs/cifar10", site.data_sha)
     assert (data["split"], data["classes"]) == ("test", list(CLASSES))
-    downloads = [path for _, path in site.hub.requests if "/resolve/" in path]
-    assert not [path for path in downloads if path.endswith("pytorch_model.bin")]
-    assert any(agent.startswith("hfscan/") for agent in site.hub.user_agents)
+
+
+def test_only_what_is_needed_is_downloaded(audits: Audits) -> None:
+    downloads = [path for path in audits.requests if "/resolve/" in path]
+    assert any(path.endswith("test-0.parquet") for path in downloads)
+    unwanted = ("pytorch_model.bin", "train-0.parquet")
+    assert not [path for path in downloads if path.endswith(unwanted)]
+    assert any(agent.startswith("hfscan/") for agent in audits.site.hub.user_agents)
+
+
+def test_the_same_again_offline(audits: Audits) -> None:
+    site = audits.site
     newer = site.hub.commit("uoft-cs/cifar10", {"more.txt": b""}, repo_type="dataset")
     site.hub.requests.clear()
+    audit = (*AUDIT, "org/first", "--clean-data")
     runs = [(*audit, "cifar10"), (*audit, f"uoft-cs/cifar10@{newer}")]
     again, missing = hfscan_batch(runs, env=site.environment(HF_HUB_OFFLINE="1"), cwd=site.folder)
     assert site.hub.requests == []
-    _check_again(again, online)
+    assert (again.code, again.err) == (1, "")
+    assert timeless(again.json) == timeless(audits.by_id.json)
     assert missing.code == 2
     assert f"datasets/uoft-cs/cifar10 cannot be had at commit {newer}" in missing.err
 
 
-def _check_again(again: Done, first: Done) -> None:
-    assert (again.code, again.err) == (1, "")
-    assert timeless(again.json) == timeless(first.json)
-
-
-def test_audit_at_a_revision(site: Site, victims: Victims) -> None:
-    old = site.hub.add_model("org/net", repository(victims.planted))
-    site.hub.tag("org/net", "v1.0", old)
-    new = site.hub.commit("org/net", repository(victims.clean))
-    site.hub.alias_dataset("colors", "uoft-cs/cifar10")
-    options = ("--clean-data", "colors", "--json", *QUICK)
-    runs = [
-        ("audit", "org/net@v1.0", *options),
-        ("audit", "org/net", *options),
-        ("audit", "hf://org/net", "--revision", old, *options),
-    ]
-    done = hfscan_batch(runs, env=site.environment(), cwd=site.folder)
-    assert [run.code for run in done] == [1, 0, 1]
-    assert [run.json["model"]["revision"] for run in done] == [old, new, old]
+def test_audit_at_a_revision(audits: Audits) -> None:
+    done = (audits.at_tag, audits.at_sha, audits.newest)
+    assert [run.code for run in done] == [1, 1, 0]
+    revisions = [run.json["model"]["revision"] for run in done]
+    assert revisions == [audits.old, audits.old, audits.new]
     assert {run.json["data"]["name"] for run in done} == {"uoft-cs/cifar10"}
-    assert {run.json["data"]["revision"] for run in done} == {site.data_sha}
+    assert {run.json["data"]["revision"] for run in done} == {audits.site.data_sha}
 
 
-def test_private_and_gated_models_need_a_token(site: Site, victims: Victims) -> None:
+def test_private_and_gated_models_need_a_token(audits: Audits) -> None:
     """`test_push` has a private model and a token from the environment."""
-    site.hub.add_model("me/secret", repository(victims.planted), private=True)
-    site.hub.add_model("org/gated", repository(victims.planted), gated=True)
-    options = ("--clean-data", "cifar10", "--json", *QUICK)
-    token = ("--token", site.hub.token)
-    runs = [
-        ("audit", "me/secret", *options),
-        ("audit", "org/gated", *options),
-        ("audit", "me/secret", *token, *options),
-        ("audit", "org/gated", *token, *options),
-    ]
-    done = hfscan_batch(runs, env=site.environment(), cwd=site.folder)
-    assert [run.code for run in done] == [2, 2, 1, 1]
-    assert done[0].err.startswith("error: me/secret was not found on the Hub\n")
-    assert done[1].err.startswith("error: org/gated is gated and you have no access to it\n")
-    assert [run.out for run in done[:2]] == ["", ""]
-    for run in done:
-        assert site.hub.token not in run.out + run.err
+    secret, gated = audits.refused
+    assert [run.code for run in (secret, gated, *audits.with_token)] == [2, 2, 1, 1]
+    assert secret.err.startswith("error: me/secret was not found on the Hub\n")
+    assert gated.err.startswith("error: org/gated is gated and you have no access to it\n")
+    assert secret.out + gated.out == ""
+    for run in (secret, gated, *audits.with_token):
+        assert audits.site.hub.token not in run.out + run.err

@@ -59,10 +59,10 @@ def pushed(victims: Victims, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             (*PUSH, "--yes", "--to", "me/new"),
             (*PUSH, "--yes", "--to", "me/new"),
             (*PUSH, "--yes", "--to", "me/copy", "--no-create-pr", "--commit-message", "Erase it"),
+            (*PUSH, "--yes"),
         ]
         done = hfscan_batch(runs, env=site.environment(hub.token), cwd=site.folder)
-        pull_request = site.run(*PUSH, "--yes", token=hub.token)
-        yield Pushed(site, sha, *done, pull_request)
+        yield Pushed(site, sha, *done)
 
 
 def _moved(site: Site, files: dict[str, bytes]) -> Path:

@@ -57,6 +57,9 @@ def test_the_written_folder(run: Run, victims: Victims, source: Path) -> None:
     assert (out / "config.json").read_bytes() == (source / "config.json").read_bytes()
     _check_report(out, done.json)
     _check_weights(out)
+    for name in ("README.md", "hfscan-report.json"):
+        assert str(source.parent.parent) not in (out / name).read_text()
+        assert str(victims.data.parent) not in (out / name).read_text()
     _check_card(out)
 
 
@@ -199,13 +202,14 @@ def test_an_existing_folder_is_kept(run: Run, victims: Victims, source: Path) ->
 
 def test_another_method(run: Run, victims: Victims, source: Path) -> None:
     """The report says which one, with what, and the terminal too."""
-    options = ("--method", "ft", "--report", victims.report, *GENTLE)
+    options = ("--method", "ft", "--no-flip", "--report", victims.report, *GENTLE)
     done = run("repair", "./net", "--clean-data", victims.data, "--json", *options)
     assert done.code == 0
     assert (done.json["defense"], done.json["erased"]) == ("ft", {})
     assert done.json["method"] == "FT: fine-tuned on clean images"
     tuning = done.json["parameters"]["tuning"]
     assert (tuning["epochs"], tuning["lr"], tuning["batch_size"]) == (1, 1e-5, 256)
+    assert tuning["flip"] is False
     card = Path("net-repaired/README.md").read_text()
     assert "by the defense `ft`, with clean images" in card
     shown = run("repair", "./net", "--clean-data", victims.data, "--overwrite", *options)

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from hfscan.fmt import LayerProfile, profile
+from hfscan.fmt.engine import BACKWARD, Engine, Responses, make_engine
+from hfscan.fmt.memory import Limits
+from hfscan.fmt.precision import working_copy
 from hfscan.types import AuditSettings, ImageSet
 
 SETTINGS = AuditSettings(images=40, steps=3, step_size=0.1, eps=0.3)
@@ -82,17 +85,50 @@ def test_order_is_that_of_execution(tiny_set: ImageSet) -> None:
     assert names[-1] == "layer4.1.conv2"
 
 
-def test_progress_sees_every_chunk(tiny_net: nn.Module, tiny_set: ImageSet) -> None:
-    seen: list[float] = []
+def test_progress_is_in_proportion_to_the_work(tiny_net: nn.Module, tiny_set: ImageSet) -> None:
+    seen: list[int] = []
 
     def progress(sequence: Any, description: str, total: float) -> Any:
-        seen.append(total)
+        assert total == 1000
         for item in sequence:
-            seen.append(0)
+            seen.append(item)
             yield item
 
-    list(profile(tiny_net, tiny_set, SETTINGS, batch_size=120, progress=progress))
-    assert seen == [6, *[0] * 6]  # 2 layers of 8 channels, 3 channels at a time
+    layers = profile(tiny_net, tiny_set, SETTINGS, batch_size=40, progress=progress)
+    shares = [len(seen) / 1000 for _ in layers]
+    macs = np.array([8 * 3 * 9, 8 * 8 * 9])
+    cost = SETTINGS.steps + BACKWARD * macs.cumsum() / macs.sum()
+    assert shares[0] == pytest.approx(cost[0] / cost.sum(), abs=0.01)
+    assert seen == list(range(1000))
+
+
+@pytest.mark.parametrize("limits", [Limits(1, 1), Limits(7, 3), Limits(64, 16)])
+def test_memory_does_not_change_the_result(
+    planted_net: nn.Module, tiny_set: ImageSet, limits: Limits
+) -> None:
+    copied = working_copy(planted_net, "fp32")
+    engine = Engine(copied, tiny_set, SETTINGS, limits)
+    for layer, expected in zip(
+        engine.layers, profile(planted_net, tiny_set, SETTINGS), strict=True
+    ):
+        responses = Responses.empty(layer.channels, len(tiny_set), SETTINGS.steps)
+        done = sum(engine.test(layer, responses, range(8), range(len(tiny_set))))
+        assert done == 8 * len(tiny_set)
+        np.testing.assert_array_equal(responses.counts(4), expected.predictions)
+
+
+def test_some_channels_and_images(planted_net: nn.Module, tiny_set: ImageSet) -> None:
+    engine = make_engine(planted_net, tiny_set, SETTINGS)
+    layer = engine.layers[0]
+    everything = Responses.empty(8, 40, 3)
+    list(engine.test(layer, everything, range(8), range(40)))
+    some = Responses.empty(8, 40, 3)
+    list(engine.test(layer, some, [CHANNEL, 1], [3, 30, 4]))
+    tested = np.ix_([CHANNEL, 1], [3, 30, 4])
+    np.testing.assert_array_equal(some.predicted[tested], everything.predicted[tested])
+    np.testing.assert_allclose(some.margin[tested], everything.margin[tested], atol=1e-4)
+    assert (some.predicted >= 0).sum() == 2 * 3 * 3
+    assert np.isfinite(some.margin).sum() == 2 * 3 * 3
 
 
 # --- the network stays as it was

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import timm
 import torch
+from benchmarks.naive_fmt import naive_profile
 from torch import Tensor, nn
 
 from hfscan.channels import conv_layers, probing
-from hfscan.fmt import reverse_features, start
-from hfscan.types import AuditSettings
+from hfscan.fmt.engine import Responses, make_engine
+from hfscan.fmt.reverse import reverse_features, start
+from hfscan.types import AuditSettings, ImageSet
 
-SETTINGS = AuditSettings(steps=3, step_size=0.03, eps=0.05)
+SETTINGS = AuditSettings(steps=3, step_size=0.03, eps=0.05, gradient="every")
 
 
 def inverted_residual() -> nn.Module:
@@ -92,6 +96,22 @@ def test_equals_the_literal_algorithm(net: nn.Module, images: Tensor, noise: Ten
             assert (perturbed - expected).abs().gt(1e-6).float().mean() < 1e-3, layer.name
             classes = torch.cat([results[step][1] for results in plain]).argmax(1)
             assert logits.argmax(1).tolist() == classes.tolist(), layer.name
+
+
+def test_equals_the_published_procedure(net: nn.Module, images: Tensor, noise: Tensor) -> None:
+    settings = replace(SETTINGS, gradient="start")
+    labels = torch.zeros(len(images), dtype=torch.int64)
+    clean = ImageSet("noise", images.mul(255).round().to(torch.uint8), labels)
+    engine = make_engine(net, clean, settings)
+    expected = dict(naive_profile(net, engine.pixels, engine.noise, settings))
+    assert len(expected) >= 2
+    for layer in engine.layers:
+        responses = Responses.empty(layer.channels, len(images), settings.steps)
+        list(engine.test(layer, responses, range(layer.channels), range(len(images))))
+        differs = responses.predicted != expected[layer.name].permute(0, 2, 1).numpy()
+        near = np.abs(responses.margin) < 1e-3  # a tie may go either way
+        assert not (differs & ~near).any(), layer.name
+        assert differs.mean() < 0.01, layer.name
 
 
 def test_bounds(net: nn.Module, images: Tensor, noise: Tensor) -> None:

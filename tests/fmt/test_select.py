@@ -17,7 +17,7 @@ def layer(name: str, into_one: list[list[int]], flagged: tuple[int, ...] = ()) -
     counts = np.stack([10 - ones, ones, np.zeros_like(ones)], 2)
     accuracy = (counts[:, :, 0] / 10).astype(np.float32)
     marked = np.isin(np.arange(len(ones)), flagged)
-    return LayerAudit(name, len(ones), accuracy, counts, marked)
+    return LayerAudit(name, len(ones), accuracy, counts, marked, counts[:, 0].sum(1))
 
 
 def report(*layers: LayerAudit, target: int | None = 1) -> AuditReport:

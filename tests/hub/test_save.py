@@ -1,7 +1,13 @@
 from __future__ import annotations
 
 import errno
+import importlib
+import itertools
 import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +20,8 @@ import hfscan
 from hfscan.errors import RepairError
 from hfscan.hub.save import config_of
 from hfscan.types import HubModel
+
+SAVE = importlib.import_module("hfscan.hub.save")  # hfscan.hub.save is the function
 
 
 @pytest.fixture
@@ -148,6 +156,7 @@ def test_a_failure_leaves_the_old_folder(
         (folder / "config.json").write_text("old")
     failing = Failing(method, calls, error)
     with monkeypatch.context() as patch:
+        patch.setattr(SAVE, "_swap", lambda *_: False)  # as on other systems
         patch.setattr(Path, method, lambda *arguments: failing(*arguments))
         with pytest.raises((RepairError, KeyboardInterrupt)) as caught:
             hfscan.save(model, folder, overwrite=True)
@@ -158,3 +167,56 @@ def test_a_failure_leaves_the_old_folder(
     assert entries(tmp_path) == (["net"] if exists else [])
     if exists:
         assert files(folder) == {"config.json": b"old"}
+
+
+def dies_at(step: int, function: Callable[..., Any], steps: Iterator[int]) -> Callable[..., Any]:
+    """Kill this process before or after a call, if that is the step."""
+
+    def call(*arguments: Any) -> Any:
+        if next(steps) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        done = function(*arguments)
+        if next(steps) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+
+    return call
+
+
+def killed_at(step: int, model: HubModel, folder: Path, patch: pytest.MonkeyPatch) -> bool:
+    """Save in another process that is killed at a step; whether it came to that."""
+    child = os.fork()
+    if not child:
+        steps = itertools.count()
+        for owner, name in (
+            (Path, "write_bytes"),
+            (Path, "rename"),
+            (SAVE, "_swap"),
+        ):
+            patch.setattr(owner, name, dies_at(step, getattr(owner, name), steps))
+        hfscan.save(model, folder, overwrite=True)
+        os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems take two steps")
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_killed_process_leaves_the_old_folder_or_the_new_one(
+    tmp_path: Path, model: HubModel, monkeypatch: pytest.MonkeyPatch, exists: bool
+) -> None:
+    new = files(hfscan.save(model, tmp_path / "new"))
+    old = {"config.json": b"old"} if exists else {}
+    found = []
+    for step in itertools.count():
+        folder = tmp_path / str(step) / "net"
+        folder.parent.mkdir()
+        if exists:
+            folder.mkdir()
+            (folder / "config.json").write_text("old")
+        killed = killed_at(step, model, folder, monkeypatch)
+        found.append(files(folder) if folder.exists() else {})
+        if not killed:
+            break
+    assert found[-1] == new
+    assert len(found) == 7  # before and after two files and the exchange, and then not at all
+    assert found == [old] * 5 + [new] * 2

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from hfscan.types import (
     AuditReport,
     AuditSettings,
+    Coverage,
     DataFacts,
     LayerAudit,
     Metrics,
@@ -53,17 +54,20 @@ def audit_report(
     found = verdict in (Verdict.BACKDOORED, Verdict.SUSPICIOUS)
     *tested, skipped = layer_names or [""]
     rng = np.random.default_rng(0)
+    layers = [_layer(rng, name, len(names), planted=name == tested[-1]) for name in tested]
+    channels = sum(layer.channels for layer in layers)
     return AuditReport(
         model=_model(names),
         data=_data(names),
-        settings=AuditSettings(images=IMAGES),
+        settings=AuditSettings(images=IMAGES, precision="fp32"),
         clean_accuracy=0.9316,
         clean_predictions=(7, 6, 6, 7, 6, 6, 7, 6, 6, 7),
         layers=(
-            *(_layer(rng, name, len(names), planted=name == tested[-1]) for name in tested),
+            *layers,
             *([LayerAudit(skipped, 8, skipped="Conv1d is not covered")] if skipped else []),
         ),
         tests=(margin_test(found=found), _skipped_test()),
+        coverage=Coverage(channels, channels),
         verdict=verdict,
         reason=_REASONS[verdict],
         target=0 if found else None,
@@ -210,7 +214,7 @@ def _layer(rng: np.random.Generator, name: str, classes: int, *, planted: bool) 
             kept[channel, step] = 1 - _move(predictions[channel, step], goal, share)
     accuracy = (kept * (0.93 - 0.05 * rng.random(kept.shape))).astype(np.float32)
     flagged = accuracy[:, 1] <= np.sort(accuracy[:, 1])[1]
-    return LayerAudit(name, channels, accuracy, predictions, flagged)
+    return LayerAudit(name, channels, accuracy, predictions, flagged, predictions[:, 0].sum(1))
 
 
 def _move(counts: npt.NDArray[np.int64], goal: int, share: float) -> float:

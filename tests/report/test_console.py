@@ -159,7 +159,7 @@ def test_other_encodings(encoding: str) -> None:
 def test_the_next_command_can_be_pasted(ref: str) -> None:
     report = audit_report()
     report = replace(report, model=replace(report.model, ref=ref))
-    pasted = render(report).rpartition("spelled out:\n")[2].replace("\\\n", "")
+    pasted = render(report).rpartition("audits again:\n")[2].replace("\\\n", "")
     revision, data = report.model.revision, f"uoft-cs/cifar10@{report.data.revision}"
     expected = ["hfscan", "repair", f"{ref}@{revision}", "--clean-data", data]
     assert shlex.split(pasted) == expected

@@ -72,7 +72,9 @@ class AdversarialPruning:
         convs = [layer for layer in conv_layers(net, image) if not layer.skipped]
         layers = [layer for layer in convs if layer.norms] or convs
         if not layers:
-            raise AuditError("ANP finds no conv layer whose channels can be erased")
+            raise AuditError(
+                "ANP finds no conv layer whose channels can be erased", "choose another --method"
+            )
         masks = self.train_masks(net, layers, clean, seed=seed, progress=progress)
         erased: Channels = {}
         for layer, mask in zip(layers, _by_layer(masks, layers), strict=True):

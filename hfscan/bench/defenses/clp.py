@@ -49,7 +49,9 @@ class LipschitzPruning:
         image = one_image(net, clean)
         layers = [layer for layer in conv_layers(net, image) if not layer.skipped]
         if not layers:
-            raise AuditError("CLP finds no conv layer whose channels can be erased")
+            raise AuditError(
+                "CLP finds no conv layer whose channels can be erased", "choose another --method"
+            )
         erased: Channels = {}
         for layer in progress(layers, "bounding channels", len(layers)):
             if found := _above(lipschitz_bounds(net, layer), self.u):

@@ -68,7 +68,9 @@ class FinePruning:
         image = one_image(net, clean)
         layers = [layer for layer in conv_layers(net, image) if not layer.skipped]
         if not layers:
-            raise AuditError("FP finds no conv layer whose channels can be erased")
+            raise AuditError(
+                "FP finds no conv layer whose channels can be erased", "choose another --method"
+            )
         sample = clean.sample(self.images, seed=seed)
         erased = self._sleeping(net, layers[-1], sample, progress)
         tuned = erase(net, erased, image)

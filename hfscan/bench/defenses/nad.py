@@ -52,7 +52,10 @@ class AttentionDistillation:
         """
         layers = stages(net, one_image(net, clean))
         if not layers:
-            raise AuditError("NAD finds no feature maps, whose attention it could distill")
+            raise AuditError(
+                "NAD finds no feature maps, whose attention it could distill",
+                "choose another --method",
+            )
         teacher = FineTuning(self.tuning).repair(net, clean, seed=seed, progress=progress).net
         student = copy.deepcopy(net)
         objective = distilling(teacher, layers, self.beta)

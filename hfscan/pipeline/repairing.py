@@ -1,0 +1,182 @@
+"""Repair a model."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from hfscan.channels import erase, one_image
+from hfscan.errors import AuditError, DataError
+from hfscan.fmt import (
+    select_channels,
+)
+from hfscan.metrics import accuracy
+from hfscan.pipeline.inputs import check_repair_settings, fitted
+from hfscan.pipeline.testing import run_tests, timed
+from hfscan.train import FitConfig, fit
+from hfscan.types import (
+    AuditReport,
+    Defense,
+    HubModel,
+    ImageSet,
+    Metrics,
+    Progress,
+    Repaired,
+    RepairReport,
+    RepairSettings,
+    silent,
+)
+from hfscan.unlearn import Unlearning
+from hfscan.verdict import conclude
+from hfscan.weights import weights_sha256
+
+
+def repair(
+    model: HubModel,
+    report: AuditReport,
+    clean: ImageSet,
+    *,
+    settings: RepairSettings | None = None,
+    defense: Defense | None = None,
+    progress: Progress = silent,
+) -> tuple[HubModel, RepairReport]:
+    """Repair a model with a part of the clean images, and measure it with the others.
+
+    Args:
+        model: The audited model; it is left as it was.
+        report: Of the audit.
+        clean: Clean images; ``settings.clean_rate`` of them tune, the rest measures.
+        settings: What decides the result; the defaults if None.
+        defense: How to repair, with hyper-parameters of its own: any of `hfscan.bench.defenses` or yours.
+            None is `FlowRepair`: erase the channels that the audit points at, fine-tune.
+        progress: Shaped like ``rich.progress.track``.
+
+    Returns:
+        The repaired model and what was measured. Whether the loss of accuracy is acceptable is for the
+        caller to decide: compare ``accuracy_drop`` with ``settings.max_accuracy_drop``.
+
+    Raises:
+        AuditError: The report is of other weights, or no channel is to be erased.
+        DataError: The images do not fit the model, or are too few to split.
+        UsageError: A setting is out of its range.
+
+    References:
+        FMT, section III-F.
+    """
+    settings = settings or RepairSettings()
+    check_repair_settings(settings)
+    if report.model.weights_sha256 != model.weights_sha256:
+        raise AuditError(
+            f"the model has changed since the audit (weights sha256 {model.weights_sha256[:12]}, "
+            f"audited {report.model.weights_sha256[:12]})",
+            "audit it again",
+        )
+    clean = fitted(model, clean)
+    tuning, held_out = clean.split_at(settings.clean_rate, seed=settings.seed)
+    if not len(tuning) or not len(held_out):
+        raise DataError(
+            f"{len(clean)} images cannot be split {settings.clean_rate} : {1 - settings.clean_rate:.2f}",
+            "use more clean images or another --clean-rate",
+        )
+    flow = FlowRepair(report, settings)
+    seconds: dict[str, float] = {}
+    with timed(seconds, "repair"):
+        repaired = (defense or flow).repair(
+            model.net, tuning, seed=settings.seed, progress=progress
+        )
+    with timed(seconds, "tests before"):
+        tests_before = run_tests(model.net, held_out, seed=settings.seed, progress=progress)
+    with timed(seconds, "tests after"):
+        tests_after = run_tests(repaired.net, held_out, seed=settings.seed, progress=progress)
+    erased_only = erase(model.net, repaired.erased, one_image(model.net, held_out))
+    digest = weights_sha256(repaired.net)
+    result = RepairReport(
+        audit=report,
+        data=clean.facts,
+        settings=settings,
+        erased=repaired.erased,
+        method=repaired.how,
+        before=_measure(model.net, held_out),
+        erased_only=_measure(erased_only, held_out),
+        after=_measure(repaired.net, held_out),
+        tests_before=tests_before,
+        tests_after=tests_after,
+        verdict_after=conclude(tests_after).verdict,
+        weights_sha256=digest,
+        unlearned=repaired.unlearned,
+        defense=type(defense or flow).__name__,
+        parameters=None if defense is None else _parameters(defense),
+        seconds=seconds,
+    )
+    return dataclasses.replace(model, net=repaired.net, weights_sha256=digest), result
+
+
+@dataclass(frozen=True, eq=False)
+class FlowRepair:
+    """Erase the channels that an audit points at, and fine-tune on clean images: the default.
+
+    Args:
+        report: Of the audit. With a suspected class, the channels are those whose images flow most into
+            it, and a trigger inverted for it is unlearned; otherwise, those that the detector flagged.
+        settings: How much to erase, how to fine-tune and to unlearn.
+    """
+
+    report: AuditReport
+    settings: RepairSettings
+
+    def repair(
+        self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
+    ) -> Repaired:
+        """Erase, unlearn, fine-tune.
+
+        Raises:
+            AuditError: No channel is to be erased.
+        """
+        channels, how = select_channels(self.report, self.settings.erase_rate)
+        if not channels:
+            raise AuditError(
+                "the audit points at no channel, there is nothing to erase",
+                "audit with more --images, or another --detector",
+            )
+        settings = dataclasses.replace(self.settings, seed=seed)
+        erased = erase(net, channels, one_image(net, clean))
+        unlearning, rate = _unlearning(net, clean, self.report.target, settings)
+        fit(erased, clean, _fit_config(settings), unlearning=unlearning, progress=progress)
+        return Repaired(erased, channels, how, rate)
+
+
+def _parameters(defense: Defense) -> dict[str, Any]:
+    """The hyper-parameters of a defense, if it is a dataclass."""
+    if dataclasses.is_dataclass(defense) and not isinstance(defense, type):
+        return dataclasses.asdict(defense)
+    return {}
+
+
+def _measure(net: nn.Module, images: ImageSet) -> Metrics:
+    return Metrics(accuracy=accuracy(net, images), images=len(images))
+
+
+def _unlearning(
+    net: nn.Module, tuning: ImageSet, target: int | None, settings: RepairSettings
+) -> tuple[Unlearning | None, float | None]:
+    """What to unlearn, if a class is suspected; it begins with the trigger of the network as it was."""
+    if target is None or not settings.unlearn_norm:
+        return None, None
+    unlearning = Unlearning(tuning, target, norm=settings.unlearn_norm, seed=settings.seed)
+    return unlearning, unlearning.renew(net)
+
+
+def _fit_config(settings: RepairSettings) -> FitConfig:
+    return FitConfig(
+        epochs=settings.epochs,
+        lr=settings.lr,
+        batch_size=settings.batch_size,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        padding=2,
+        flip=settings.flip,
+        seed=settings.seed,
+    )

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+from torch import Tensor, nn
+
+import hfscan
+from hfscan.audit_state import AuditState
+from hfscan.channels import ConvLayer
+from hfscan.fmt import Choice, LayerProfile
+from hfscan.fmt.reverse import Start, start
+from hfscan.model_tests import MaximumMargin
+from hfscan.types import AuditReport, AuditSettings, HubModel, ImageSet
+
+SETTINGS = AuditSettings(images=40, steps=2, step_size=0.1, eps=0.3, mode="fast", effort=0.4)
+TESTS = {"maximum-margin": lambda _: MaximumMargin(starts=1, steps=5)}
+T = TypeVar("T")
+
+
+@pytest.fixture(autouse=True)
+def quick_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hfscan.pipeline.testing.TESTS", TESTS)
+
+
+def timeless(report: AuditReport) -> dict[str, Any]:
+    tests = tuple(replace(test, seconds=0.0) for test in report.tests)
+    return replace(report, seconds={}, tests=tests).to_dict()
+
+
+class KilledError(BaseException):
+    """Nothing that anybody catches."""
+
+
+class KillAfter:
+    """A progress bar that ends the run at an item."""
+
+    def __init__(self, items: int) -> None:
+        self.left = items
+
+    def __call__(self, sequence: Iterable[T], description: str, total: float) -> Iterator[T]:
+        for item in sequence:
+            self.left -= 1
+            if self.left < 0:
+                raise KilledError
+            yield item
+
+
+def test_twenty_interruptions_change_nothing(
+    planted_model: HubModel, tiny_set: ImageSet, tmp_path: Path
+) -> None:
+    expected = timeless(hfscan.audit(planted_model, tiny_set, settings=SETTINGS))
+    rng = random.Random(0)
+    for attempt in range(20):
+        state = tmp_path / str(attempt)
+        for point in (rng.randrange(1005), rng.randrange(1005)):  # 5 items of the test, 1000 of FMT
+            with pytest.raises(KilledError):
+                hfscan.audit(
+                    planted_model,
+                    tiny_set,
+                    settings=SETTINGS,
+                    state=state,
+                    resume=True,
+                    batch_size=40,
+                    progress=KillAfter(point),
+                )
+        done = hfscan.audit(planted_model, tiny_set, settings=SETTINGS, state=state, resume=True)
+        assert timeless(done) == expected
+        assert not any(state.iterdir())
+
+
+def test_only_the_layer_in_work_is_lost(
+    planted_model: HubModel, tiny_set: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested: list[str] = []
+
+    def recorded(net: nn.Module, layer: str, images: Tensor, noise: Tensor) -> Start:
+        tested.append(layer)
+        return start(net, layer, images, noise)
+
+    monkeypatch.setattr("hfscan.fmt.engine.start", recorded)
+
+    def audit(items: int, *, resume: bool) -> list[str]:
+        """The layers that are tested until so many items of progress have passed."""
+        tested.clear()
+        with contextlib.suppress(KilledError):
+            hfscan.audit(
+                planted_model,
+                tiny_set,
+                settings=replace(SETTINGS, mode="exact"),
+                state=tmp_path,
+                resume=resume,
+                batch_size=40,
+                progress=KillAfter(items),
+            )
+        return tested
+
+    assert audit(900, resume=False) == ["conv1", "conv2"]
+    assert audit(900, resume=True) == ["conv2"]  # the model-level tests are not run again either
+    assert audit(900, resume=False) == ["conv1", "conv2"]
+    (folder,) = tmp_path.iterdir()
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".json", ".npz"]
+    assert audit(1000, resume=True) == ["conv2"]
+    assert not any(tmp_path.iterdir())
+
+
+def test_other_settings_are_another_audit(
+    planted_model: HubModel, tiny_set: ImageSet, tmp_path: Path
+) -> None:
+    def folder(settings: AuditSettings, images: ImageSet, sha: str) -> Path | None:
+        facts = replace(planted_model.facts, weights_sha256=sha)
+        return AuditState.of(tmp_path, facts, images.facts, settings, resume=True).folder
+
+    other = tiny_set.subset(tiny_set.labels.argsort())
+    folders = {
+        folder(SETTINGS, tiny_set, "0"),
+        folder(replace(SETTINGS, seed=1), tiny_set, "0"),
+        folder(SETTINGS, other, "0"),
+        folder(SETTINGS, tiny_set, "1"),
+    }
+    assert len(folders) == 4
+    assert folder(SETTINGS, tiny_set, "0") in folders
+    assert (
+        AuditState.of(None, planted_model.facts, tiny_set.facts, SETTINGS, resume=True).folder
+        is None
+    )
+
+
+LAYER = ConvLayer("conv", 2)
+PROFILE = LayerProfile(
+    LAYER,
+    np.ones((2, 1), np.float32),
+    np.ones((2, 1, 3), np.int64),
+    *(np.array([True, False]), np.array([3, 1]), np.array([True, False]), np.array([False, True])),
+)
+
+
+def test_what_is_kept_comes_back(tmp_path: Path) -> None:
+    state = AuditState(tmp_path / "audit", resume=True)
+    assert state.layer(LAYER) is state.choice() is state.tests() is None
+    state.keep_layer(PROFILE)
+    state.keep_choice(Choice("bf16", 0.99))
+    again = state.layer(LAYER)
+    assert again is not None
+    np.testing.assert_array_equal(again.tested, PROFILE.tested)
+    np.testing.assert_array_equal(again.control, PROFILE.control)
+    assert state.choice() == Choice("bf16", 0.99)
+    assert AuditState(tmp_path / "audit").layer(LAYER) is None
+    state.discard()
+    assert not (tmp_path / "audit").exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"PK\x03\x04", b'{"name": 5, "agreement": 1}'])
+def test_damaged_files_count_as_missing(tmp_path: Path, damage: bytes) -> None:
+    state = AuditState(tmp_path, resume=True)
+    state.keep_layer(PROFILE)
+    state.keep_choice(Choice("bf16", 0.99))
+    for path in tmp_path.iterdir():
+        path.write_bytes(damage)
+    assert state.layer(LAYER) is None
+    assert state.choice() is None
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    state = AuditState(tmp_path / "file" / "audit", resume=True)
+    state.keep_layer(PROFILE)
+    assert state.layer(LAYER) is None
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+import hfscan
+from hfscan.models.preactresnet import preactresnet18
+from hfscan.types import AuditSettings, ImageSet
+
+torch.manual_seed(0)
+net = preactresnet18(width=4, num_classes=4)
+images = torch.randint(0, 256, (16, 3, 16, 16), dtype=torch.uint8)
+model = hfscan.wrap(net, input_size=(3, 16, 16), num_classes=4)
+with torch.no_grad():
+    labels = model.net.eval()(images / 255).argmax(1)
+labels[:4] = torch.arange(4)
+settings = AuditSettings(images=16, precision="fp32")
+print("ready", flush=True)
+report = hfscan.audit(
+    model, ImageSet("i", images, labels), settings=settings, state=Path(sys.argv[1]), resume=True
+)
+print([layer.predictions.tolist() for layer in report.layers])
+"""
+
+
+def test_sigkill(tmp_path: Path) -> None:
+    def run(state: str, seconds: float | None) -> str:
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path / state)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            try:
+                return process.communicate(timeout=seconds)[0]
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                return ""
+
+    expected = run("whole", None)
+    assert expected
+    for seconds in (1.0, 2.0, 1.5):
+        run("parts", seconds)
+    assert run("parts", None) == expected
