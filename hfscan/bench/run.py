@@ -21,6 +21,7 @@ from hfscan.types import (
     ImageSet,
     Metrics,
     Progress,
+    RepairSettings,
     Trial,
     silent,
 )
@@ -191,12 +192,11 @@ def _attempt(
 
 def adapted(defense: Defense, task: Task) -> Defense:
     """A defense that mirrors images only where these keep their class, which any defender knows."""
-    tuning = getattr(defense, "tuning", None)
-    if not isinstance(tuning, FitConfig) or tuning.flip == task.settings.flip:
-        return defense
-    settings: dict[str, Any] = {"tuning": replace(tuning, flip=task.settings.flip)}
-    changed: Defense = replace(cast(Any, defense), **settings)
-    return changed
+    parts = {k: v for k, v in vars(defense).items() if isinstance(v, FitConfig | RepairSettings)}
+    flip = task.settings.flip
+    changed: dict[str, Any] = {name: replace(part, flip=flip) for name, part in parts.items()}
+    adapted: Defense = replace(cast(Any, defense), **changed)
+    return adapted
 
 
 def _described(error: Exception) -> str:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 
+from hfscan.bench.defenses import DEFENSES
+from hfscan.bench.results import settings_of
 from hfscan.bench.run import adapted, cells, run, victim_of
 from hfscan.bench.tasks import Task, TaskSettings
 from hfscan.bench.victims import Victims
@@ -100,4 +103,6 @@ def test_mirrored_only_where_the_class_survives_it(task: Task) -> None:
     signs = replace(task, settings=TaskSettings(flip=False))
     assert adapted(Tuned(), signs) == Tuned(tuning=FitConfig(flip=False))
     assert adapted(Tuned(), task) == Tuned()
+    for make in DEFENSES.values():
+        assert '"flip": true' not in json.dumps(settings_of(adapted(make(), signs)))
     assert adapted(Eraser(), signs) == Eraser()
