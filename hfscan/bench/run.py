@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from hfscan.bench.poison import attacked
 from hfscan.bench.results import settings_of
-from hfscan.bench.tasks import Task
+from hfscan.bench.tasks import Task, usual_epochs
 from hfscan.bench.victims import Victim, Victims, VictimSpec
 from hfscan.metrics import coverage, measure, tac
 from hfscan.train import FitConfig
@@ -21,6 +21,7 @@ from hfscan.types import (
     ImageSet,
     Metrics,
     Progress,
+    RepairSettings,
     Trial,
     silent,
 )
@@ -31,9 +32,10 @@ TAC_IMAGES = 500
 
 def cells(
     *,
-    datasets: Mapping[str, int],
+    datasets: Sequence[str],
     attacks: Sequence[str],
     defenses: Sequence[str],
+    epochs: int | None = None,
     architecture: str = "preactresnet18",
     width: int = 16,
     poison_rates: Sequence[float] = (0.1,),
@@ -45,9 +47,10 @@ def cells(
     """All combinations, in an order that needs each victim once.
 
     Args:
-        datasets: Name of the task -> epochs of its victims.
+        datasets: Names of the tasks.
         attacks: Keys.
         defenses: Keys.
+        epochs: Of all victims; None for `usual_epochs`.
         architecture: Of all victims.
         width: Of all victims.
         poison_rates: Of the victims.
@@ -68,7 +71,7 @@ def cells(
             seed=seed,
             victim_seed=victim_seed,
             target=target,
-            epochs=datasets[dataset],
+            epochs=epochs or usual_epochs(dataset, attack),
         )
         for dataset, attack, poison_rate in product(datasets, attacks, poison_rates)
         for clean_rate, seed, defense in product(clean_rates, seeds, defenses)
@@ -189,12 +192,11 @@ def _attempt(
 
 def adapted(defense: Defense, task: Task) -> Defense:
     """A defense that mirrors images only where these keep their class, which any defender knows."""
-    tuning = getattr(defense, "tuning", None)
-    if not isinstance(tuning, FitConfig) or tuning.flip == task.settings.flip:
-        return defense
-    settings: dict[str, Any] = {"tuning": replace(tuning, flip=task.settings.flip)}
-    changed: Defense = replace(cast(Any, defense), **settings)
-    return changed
+    parts = {k: v for k, v in vars(defense).items() if isinstance(v, FitConfig | RepairSettings)}
+    flip = task.settings.flip
+    changed: dict[str, Any] = {name: replace(part, flip=flip) for name, part in parts.items()}
+    adapted: Defense = replace(cast(Any, defense), **changed)
+    return adapted
 
 
 def _described(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hfscan.bench.attacks import ATTACKS, CoveringAttack
 from hfscan.data import load_images
 from hfscan.errors import UsageError
 from hfscan.train import FitConfig
@@ -32,6 +33,9 @@ TASKS = {
     "gtsrb": TaskSettings(epochs=12, flip=False),
 }
 """In the order of the paper's tables."""
+
+COVER_FACTOR = 4 / 3
+"""Longer training for attacks with cover images: with WaNet, 30 % of the images are warped."""
 
 SIZE = (32, 32)
 
@@ -68,6 +72,12 @@ class Task:
             autocast=True,
             seed=seed,
         )
+
+
+def usual_epochs(dataset: str, attack: str) -> int:
+    """How long a victim of a data set in `TASKS` is trained."""
+    covers = isinstance(ATTACKS[attack](), CoveringAttack)
+    return round(TASKS[dataset].epochs * (COVER_FACTOR if covers else 1))
 
 
 def load_task(name: str, data: Path | None = None) -> Task:

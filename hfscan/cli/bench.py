@@ -80,7 +80,9 @@ def run(
     ] = 0,
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="Of training; default: the data set's.", rich_help_panel=_VICTIMS),
+        typer.Option(
+            min=1, help="Of training; default: by data set and attack.", rich_help_panel=_VICTIMS
+        ),
     ] = None,
     victim_seed: Annotated[int, typer.Option(min=0, max=o.MAX_SEED, rich_help_panel=_VICTIMS)] = 0,
     clean_rate: Annotated[
@@ -127,11 +129,11 @@ def run(
     from hfscan.cli.loading import prepare
     from hfscan.cli.output import say
 
-    names = _chosen("dataset", dataset or (ALL if smoke else "cifar10"), TASKS)
     wanted = cells(
-        datasets={name: epochs or (EPOCHS if smoke else TASKS[name].epochs) for name in names},
+        datasets=_chosen("dataset", dataset or (ALL if smoke else "cifar10"), TASKS),
         attacks=_chosen("attack", attack, ATTACKS),
         defenses=_chosen("defense", defense, DEFENSES),
+        epochs=epochs or (EPOCHS if smoke else None),
         architecture=architecture,
         width=WIDTH if smoke else width,
         poison_rates=_numbers("poison-rate", poison_rate, float),

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 
+from hfscan.bench.defenses import DEFENSES
+from hfscan.bench.results import settings_of
 from hfscan.bench.run import adapted, cells, run, victim_of
 from hfscan.bench.tasks import Task, TaskSettings
 from hfscan.bench.victims import Victims
@@ -16,7 +19,8 @@ from .conftest import Eraser
 
 def tiny_cells(**key: object) -> list[Cell]:
     return cells(
-        datasets={"tiny": 1},
+        datasets=["tiny"],
+        epochs=1,
         attacks=["badnets"],
         width=4,
         **{"defenses": ["eraser"], **key},  # type: ignore[arg-type]
@@ -30,7 +34,8 @@ def run_all(wanted: list[Cell], task: Task, victims: Victims, **defenses: Eraser
 
 def test_all_combinations_one_victim_after_the_other() -> None:
     wanted = cells(
-        datasets={"a": 1, "b": 2},
+        datasets=["a", "b"],
+        epochs=2,
         attacks=["x", "y"],
         defenses=["d", "e"],
         poison_rates=[0.1, 0.01],
@@ -41,7 +46,9 @@ def test_all_combinations_one_victim_after_the_other() -> None:
     specs = [victim_of(cell) for cell in wanted]
     changes = sum(one != other for one, other in pairwise(specs))
     assert changes == len(set(specs)) - 1 == 7
-    assert {cell.epochs for cell in wanted if cell.dataset == "b"} == {2}
+    assert {cell.epochs for cell in wanted} == {2}
+    usual = cells(datasets=["cifar10", "gtsrb"], attacks=["badnets", "wanet"], defenses=["d"])
+    assert [cell.epochs for cell in usual] == [9, 12, 12, 16]
 
 
 def test_a_trial(task: Task, victims: Victims, given: list[tuple[ImageSet, int]]) -> None:
@@ -96,4 +103,6 @@ def test_mirrored_only_where_the_class_survives_it(task: Task) -> None:
     signs = replace(task, settings=TaskSettings(flip=False))
     assert adapted(Tuned(), signs) == Tuned(tuning=FitConfig(flip=False))
     assert adapted(Tuned(), task) == Tuned()
+    for make in DEFENSES.values():
+        assert '"flip": true' not in json.dumps(settings_of(adapted(make(), signs)))
     assert adapted(Eraser(), signs) == Eraser()
