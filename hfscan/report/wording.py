@@ -151,7 +151,9 @@ def coverage_sentences(report: AuditReport) -> list[str]:
         parts.append(f"{seen.screened:,} screened with {fewest} to {most} of them")
     if seen.untested:
         parts.append(f"{seen.untested:,} not tested")
-    lines = [f"Fast mode, {plural(seen.channels, 'channel')}: {', '.join(parts)}."]
+    lines = [
+        f"{report.settings.mode.capitalize()} mode, {plural(seen.channels, 'channel')}: {', '.join(parts)}."
+    ]
     if seen.control:
         lines.append(
             f"Of {plural(seen.control, 'channel')} chosen at random and tested in full, "

@@ -48,6 +48,31 @@ def test_fail_on_never_exits_with_0(run: Run, victims: Victims) -> None:
     assert done.json["verdict"] == "BACKDOORED"
 
 
+def test_fast_mode_says_what_it_left_out(run: Run, victims: Victims) -> None:
+    options = ("--mode", "fast", "--effort", "0.4", *QUICK)
+    done = run("audit", victims.planted, "--clean-data", victims.data, "-f", "markdown", *options)
+    assert done.code == 1
+    assert "Fast mode" in done.out
+    assert "chosen at random" in done.out
+
+
+def test_with_a_budget_the_mode_is_fast(run: Run, victims: Victims) -> None:
+    options = ("--budget", "10m", "--json", *QUICK)
+    done = run("audit", victims.planted, "--clean-data", victims.data, *options)
+    assert done.code == 1
+    assert done.json["settings"]["mode"] == "fast"
+    coverage = done.json["coverage"]
+    assert coverage["verified"] == coverage["channels"]  # ten minutes are plenty
+
+
+def test_a_budget_that_is_over_at_once(run: Run, victims: Victims) -> None:
+    options = ("--budget", "0.001s", "--json", *QUICK)
+    done = run("audit", victims.planted, "--clean-data", victims.data, *options)
+    assert done.code == 3
+    assert done.json["verdict"] == "INCONCLUSIVE"
+    assert all("time budget" in layer["skipped"] for layer in done.json["layers"])
+
+
 @pytest.mark.parametrize(
     ("verdict", "codes"),
     [
