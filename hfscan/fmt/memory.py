@@ -17,6 +17,13 @@ BEST_BATCH = {"cpu": 64}
 LARGEST_BATCH = 1024
 
 
+LIVE_MAPS = 4
+"""Feature maps of the largest size that are alive at a time in a pass without a graph."""
+
+PASSES = 3
+"""The memory is for one graph, its gradients or one pass without a graph, and the allocator's leftovers."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """Of one pass.
@@ -56,9 +63,9 @@ def measure_limits(
     """
     total, largest = _saved_bytes(net, images[:1])
     wanted = batch_size or BEST_BATCH.get(images.device.type, LARGEST_BATCH)
-    per_image = total if retained else 4 * largest
-    batch = max(1, min(wanted, memory // 2 // max(1, per_image)))
-    graph = max(1, memory // 2 // max(1, total))
+    per_image = total if retained else LIVE_MAPS * largest
+    batch = max(1, min(wanted, memory // PASSES // max(1, per_image)))
+    graph = max(1, memory // PASSES // max(1, total))
     return Limits(batch, graph)
 
 

@@ -26,14 +26,17 @@ PRECISIONS: dict[Precision, torch.dtype] = {
 MIN_SPEEDUP = 1.2
 """Half precision that is not faster by so much is not worth its rounding."""
 
-MIN_SECONDS = 0.02
-"""Nor is it for a network that is done with all images of the measurement in less."""
+TIMED = 16
+"""Images of the pass that is timed."""
 
-IMAGES = 32
-"""Clean images of the measurement."""
+MIN_SECONDS = 0.004
+"""Nor is it for a network that is done with them in less."""
 
-LAYERS, IMAGES_PER_LAYER = 4, 16
-"""Layers whose first channel is tested for it, and with how many of the images."""
+MAX_SECONDS = 3.0
+"""What comparing the answers may take, about."""
+
+COMPARED, LAYERS = 32, 4
+"""Most clean images that are compared, and layers whose first channel is tested with half of them."""
 
 
 @dataclass(frozen=True)
@@ -69,60 +72,92 @@ def working_copy(net: nn.Module, precision: Precision) -> nn.Module:
 def choose_precision(net: nn.Module, images: ImageSet, settings: AuditSettings) -> Choice:
     """Settle ``settings.precision``.
 
-    ``auto`` takes bfloat16 or float16, whichever is faster here, if it is faster than float32 by a fifth
-    and at least ``settings.min_agreement`` of clean and of perturbed images keep their class.
+    ``auto`` takes what is fastest here: float32, bfloat16, or on a GPU float16. Half precision must be faster by
+    a fifth, and at least ``settings.min_agreement`` of clean and of reverse-generated images keep their class.
 
     Raises:
         UsageError: A precision that was asked for does not keep the network's answers.
     """
-    if settings.precision == "fp32":
+    wanted = settings.precision
+    if wanted == "fp32":
         return Choice("fp32")
     plain = working_copy(net, "fp32")
-    pixels = _samples(plain, images, settings)
-    wanted = settings.precision
-    names: tuple[Precision, ...] = ("bf16", "fp16") if wanted == "auto" else (wanted,)
-    seconds, classes = _measure(plain, pixels)
-    if wanted == "auto" and seconds < MIN_SECONDS:
-        return Choice("fp32")
-    found: list[tuple[float, Choice]] = []
-    for name in names:
-        try:
-            took, answers = _measure(working_copy(net, name), pixels)
-        except (RuntimeError, TypeError, NotImplementedError):
-            continue  # a layer has no such kernel
-        found.append((took, Choice(name, float((answers == classes).float().mean()))))
-    kept = [each for each in found if each[1].agreement >= settings.min_agreement]
+    pixels = images.images[:COMPARED].to(next(net.parameters()).device).float().div_(255)
+    seconds = _seconds(plain, pixels[:TIMED])
     if wanted != "auto":
-        if not kept:
+        choice = Choice(wanted, _agreement(net, plain, wanted, pixels, seconds, settings))
+        if choice.agreement < settings.min_agreement:
             raise UsageError(
                 f"--precision {wanted} changes this network's answers", "leave it at auto, or fp32"
             )
-        return kept[0][1]
-    fast = [each for each in kept if each[0] * MIN_SPEEDUP < seconds]
-    return min(fast, key=lambda each: each[0])[1] if fast else Choice("fp32")
+        return choice
+    half = _fastest_half(net, pixels[:TIMED], seconds)
+    if half is None:
+        return Choice("fp32")
+    choice = Choice(half, _agreement(net, plain, half, pixels, seconds, settings))
+    return choice if choice.agreement >= settings.min_agreement else Choice("fp32")
 
 
-def _samples(net: nn.Module, images: ImageSet, settings: AuditSettings) -> Tensor:
+def _fastest_half(net: nn.Module, pixels: Tensor, seconds: float) -> Precision | None:
+    """The fastest half precision, if it beats ``seconds`` of float32 by enough."""
+    if seconds < MIN_SECONDS:
+        return None
+    names: tuple[Precision, ...] = ("bf16",) if pixels.device.type == "cpu" else ("bf16", "fp16")
+    found: dict[Precision, float] = {}
+    for name in names:
+        with contextlib.suppress(RuntimeError, TypeError, NotImplementedError):  # no such kernel
+            found[name] = _seconds(working_copy(net, name), pixels)
+    best = min(found, key=lambda name: found[name], default=None)
+    return best if best is not None and found[best] * MIN_SPEEDUP < seconds else None
+
+
+def _agreement(
+    net: nn.Module,
+    plain: nn.Module,
+    name: Precision,
+    pixels: Tensor,
+    seconds: float,
+    settings: AuditSettings,
+) -> float:
+    """Share of clean and reverse-generated images that get the class that float32 gives them.
+
+    Args:
+        net: The network.
+        plain: Its working copy in float32.
+        name: The precision to compare.
+        pixels: Clean images.
+        seconds: What float32 takes for `TIMED` of them; a slow network is compared with fewer.
+        settings: Of feature reverse generation.
+    """
+    affordable = int(MAX_SECONDS * TIMED / seconds / (1 + 2 * LAYERS))
+    samples = _samples(plain, pixels[: max(4, affordable)], settings)
+    half = working_copy(net, name)
+    with torch.inference_mode():
+        same = [plain(batch).argmax(1) == half(batch).argmax(1) for batch in samples.split(TIMED)]
+    return float(torch.cat(same).float().mean())
+
+
+def _samples(net: nn.Module, pixels: Tensor, settings: AuditSettings) -> Tensor:
     """Clean images, and reverse-generated ones of a channel of some layers."""
-    device = next(net.parameters()).device
-    pixels = images.images[:IMAGES].to(device).float().div_(255)
     noise = torch.rand(pixels.shape, generator=torch.Generator().manual_seed(settings.seed))
-    noise = (2 * noise.to(device) - 1) * settings.step_size
+    noise = (2 * noise.to(pixels.device) - 1) * settings.step_size
+    half = max(1, len(pixels) // 2)
     samples = [pixels]
     layers = [layer for layer in conv_layers(net, pixels[:1]) if not layer.skipped]
     for layer in layers[:: max(1, len(layers) // LAYERS)]:
         with contextlib.suppress(RuntimeError):  # such a layer is reported later
-            begin = start(net, layer.name, pixels[:IMAGES_PER_LAYER], noise[:IMAGES_PER_LAYER])
+            begin = start(net, layer.name, pixels[:half], noise[:half])
             samples += [made for made, _ in reverse_features(net, begin, [0], settings)]
     return torch.cat(samples).contiguous(memory_format=torch.channels_last)
 
 
-def _measure(net: nn.Module, pixels: Tensor) -> tuple[float, Tensor]:
-    """Seconds of the fastest of three passes, and the predicted classes."""
+def _seconds(net: nn.Module, pixels: Tensor) -> float:
+    """Of the fastest of three passes."""
+    pixels = pixels.contiguous(memory_format=torch.channels_last)
     best = float("inf")
     with torch.inference_mode():
         for _ in range(3):
             began = time.perf_counter()
-            classes = torch.cat([net(batch).argmax(1) for batch in pixels.split(IMAGES)]).cpu()
+            net(pixels).argmax(1).cpu()
             best = min(best, time.perf_counter() - began)
-    return best, classes
+    return best
