@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +35,8 @@ MIN_SECONDS = 0.004
 MAX_SECONDS = 3.0
 """What comparing the answers may take, about."""
 
-COMPARED, LAYERS = 32, 4
-"""Most clean images that are compared, and layers whose first channel is tested with half of them."""
+COMPARED, LAYERS, MAX_STEPS = 32, 4, 4
+"""Most clean images that are compared, layers whose first channel is tested with half of them, steps."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,7 @@ def _samples(net: nn.Module, pixels: Tensor, settings: AuditSettings) -> Tensor:
     noise = torch.rand(pixels.shape, generator=torch.Generator().manual_seed(settings.seed))
     noise = (2 * noise.to(pixels.device) - 1) * settings.step_size
     half = max(1, len(pixels) // 2)
+    settings = replace(settings, steps=min(settings.steps, MAX_STEPS))
     samples = [pixels]
     layers = [layer for layer in conv_layers(net, pixels[:1]) if not layer.skipped]
     for layer in layers[:: max(1, len(layers) // LAYERS)]:

@@ -58,7 +58,7 @@ def check(ended: tuple[int, str, str], folder: Path, before: dict[str, int]) -> 
 
 
 def test_an_audit(victims: Victims, tmp_path: Path) -> None:
-    options = ["--clean-data", str(victims.data), "--steps", "100000", "-o", "json=report.json"]
+    options = ["--clean-data", str(victims.data), "--steps", "20000", "-o", "json=report.json"]
     ended = interrupted(["audit", str(victims.planted), *options], b"testing channels", tmp_path)
     check(ended, tmp_path, {})
 
