@@ -185,27 +185,15 @@ class Screen:
     def run(self) -> Iterator[int]:
         """Test; yields how many pairs of channel and image each batch held."""
         alive, before = self._shuffled, 0
+        control = self._control()
         for each in self.plan.rounds:
             count = max(1, round(each.keep * self.layer.channels))
             alive = self._most_suspicious(alive, count) if before else alive[:count]
-            yield from self._test(alive, self.order[before : each.images])
+            channels = np.union1d(alive, control).tolist()
+            images = self.order[before : each.images].tolist()
+            yield from self.engine.test(self.layer, self.responses, channels, images)
             before = each.images
         self._found = alive
-        control = self._control()
-        yield from self._test(control[~np.isin(control, alive)], self.order)
-
-    def _test(self, channels: IntArray, images: IntArray) -> Iterator[int]:
-        """Test what has not been tested yet."""
-        for size in np.unique(self._tested()[channels]):
-            some = channels[self._tested()[channels] == size]
-            left = images[self.responses.predicted[some[0], images, 0] < 0]
-            if len(left):
-                yield from self.engine.test(
-                    self.layer, self.responses, some.tolist(), left.tolist()
-                )
-
-    def _tested(self) -> IntArray:
-        return np.asarray((self.responses.predicted[:, :, 0] >= 0).sum(1), np.int64)
 
     def _control(self) -> IntArray:
         """The last of the shuffled channels: a random sample, also of those never screened."""
@@ -228,9 +216,10 @@ class Screen:
     def result(self) -> Screened:
         """What came out, after `run`."""
         everything = np.arange(self.layer.channels)
+        tested = np.asarray((self.responses.predicted[:, :, 0] >= 0).sum(1), np.int64)
         return Screened(
             self.responses,
-            self._tested(),
+            tested,
             np.isin(everything, self._found),
             np.isin(everything, self._control()),
         )
