@@ -410,7 +410,7 @@ def test_too_few_images_to_split(
 
 @pytest.mark.parametrize(
     "setting",
-    [{"erase_rate": 0.0}, {"epochs": -1}, {"lr": 0.0}, {"batch_size": 1}, {"clean_rate": 1.0}],
+    [{"erase_rate": -0.1}, {"epochs": -1}, {"lr": 0.0}, {"batch_size": 1}, {"clean_rate": 1.0}],
     ids=str,
 )
 def test_repair_settings_out_of_range(

@@ -63,8 +63,8 @@ def repair(
     erase_rate: Annotated[
         float,
         typer.Option(
-            help="Share of each layer's channels to erase, in (0, 1], if a class is suspected; "
-            "fmt-flow only.",
+            help="Share of each layer's channels to erase, in [0, 1], if a class is suspected; 0 "
+            "only unlearns; fmt-flow only.",
             rich_help_panel=_TUNING,
         ),
     ] = 0.02,
@@ -101,7 +101,8 @@ def repair(
         float,
         typer.Option(
             min=0,
-            help="L2 norm of the inverted trigger to unlearn, if a class is suspected; 0 is off; "
+            help="L2 norm of the additive one of the inverted triggers to unlearn, if a class is "
+            "suspected; 0 unlearns none; "
             "fmt-flow only.",
             rich_help_panel=_TUNING,
         ),

@@ -13,6 +13,7 @@ from hfscan.errors import AuditError, DataError
 from hfscan.fmt import (
     select_channels,
 )
+from hfscan.inversion import Additive, Blend, Patch, Warp
 from hfscan.metrics import accuracy
 from hfscan.pipeline.inputs import check_repair_settings, fitted
 from hfscan.pipeline.testing import run_tests, timed
@@ -107,6 +108,7 @@ def repair(
         verdict_after=conclude(tests_after).verdict,
         weights_sha256=digest,
         unlearned=repaired.unlearned,
+        triggers=repaired.triggers,
         defense=type(defense or flow).__name__,
         parameters=None if defense is None else _parameters(defense),
         seconds=seconds,
@@ -120,7 +122,7 @@ class FlowRepair:
 
     Args:
         report: Of the audit. With a suspected class, the channels are those whose images flow most into
-            it, and a trigger inverted for it is unlearned; otherwise, those that the detector flagged.
+            it, and triggers inverted for it are unlearned; otherwise, those that the detector flagged.
         settings: How much to erase, how to fine-tune and to unlearn.
     """
 
@@ -136,7 +138,7 @@ class FlowRepair:
             AuditError: No channel is to be erased.
         """
         channels, how = select_channels(self.report, self.settings.erase_rate)
-        if not channels:
+        if not channels and (self.report.target is None or self.settings.erase_rate):
             raise AuditError(
                 "the audit points at no channel, there is nothing to erase",
                 "audit with more --images, or another --detector",
@@ -145,7 +147,8 @@ class FlowRepair:
         erased = erase(net, channels, one_image(net, clean))
         unlearning, rate = _unlearning(net, clean, self.report.target, settings)
         fit(erased, clean, _fit_config(settings), unlearning=unlearning, progress=progress)
-        return Repaired(erased, channels, how, rate)
+        triggers = () if unlearning is None else tuple(unlearning.kinds)
+        return Repaired(erased, channels, how, rate, triggers)
 
 
 def _parameters(defense: Defense) -> dict[str, Any]:
@@ -162,10 +165,11 @@ def _measure(net: nn.Module, images: ImageSet) -> Metrics:
 def _unlearning(
     net: nn.Module, tuning: ImageSet, target: int | None, settings: RepairSettings
 ) -> tuple[Unlearning | None, float | None]:
-    """What to unlearn, if a class is suspected; it begins with the trigger of the network as it was."""
+    """What to unlearn, if a class is suspected; it begins with triggers of the network as it was."""
     if target is None or not settings.unlearn_norm:
         return None, None
-    unlearning = Unlearning(tuning, target, norm=settings.unlearn_norm, seed=settings.seed)
+    families = (Patch(), Warp(), Blend(), Additive(norm=settings.unlearn_norm))
+    unlearning = Unlearning(tuning, target, families, seed=settings.seed)
     return unlearning, unlearning.renew(net)
 
 
