@@ -67,17 +67,17 @@ def repair(
             "only unlearns; fmt-flow only.",
             rich_help_panel=_TUNING,
         ),
-    ] = 0.02,
+    ] = 0.0,
     epochs: Annotated[
         int, typer.Option(min=0, help="Of fine-tuning.", rich_help_panel=_TUNING)
     ] = 10,
     lr: Annotated[
         float,
         typer.Option(
-            help="Learning rate, above 0; of the other methods 0.01 by default.",
+            help="Learning rate, above 0.",
             rich_help_panel=_TUNING,
         ),
-    ] = 0.005,
+    ] = 0.01,
     batch_size: Annotated[
         int,
         typer.Option(
@@ -106,7 +106,7 @@ def repair(
             "fmt-flow only.",
             rich_help_panel=_TUNING,
         ),
-    ] = 1.5,
+    ] = 0.75,
     clean_rate: Annotated[
         float,
         typer.Option(
@@ -177,7 +177,7 @@ def repair(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Repair the model of an audit: erase channels, fine-tune, measure, write, push.
+    """Repair the model of an audit: unlearn triggers, fine-tune, measure, write, push.
 
     Without MODEL it goes on from the latest audit; with MODEL and --clean-data it audits first.
 

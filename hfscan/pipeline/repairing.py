@@ -52,7 +52,7 @@ def repair(
         clean: Clean images; ``settings.clean_rate`` of them tune, the rest measures.
         settings: What decides the result; the defaults if None.
         defense: How to repair, with hyper-parameters of its own: any of `hfscan.bench.defenses` or yours.
-            None is `FlowRepair`: erase the channels that the audit points at, fine-tune.
+            None is `FlowRepair`: unlearn the suspected class, erase what the audit points at.
         progress: Shaped like ``rich.progress.track``.
 
     Returns:
@@ -118,11 +118,12 @@ def repair(
 
 @dataclass(frozen=True, eq=False)
 class FlowRepair:
-    """Erase the channels that an audit points at, and fine-tune on clean images: the default.
+    """Unlearn the class that an audit suspects, erase the channels that it points at: the default.
 
     Args:
-        report: Of the audit. With a suspected class, the channels are those whose images flow most into
-            it, and triggers inverted for it are unlearned; otherwise, those that the detector flagged.
+        report: Of the audit. With a suspected class, triggers inverted for it are unlearned, and a share of
+            the channels may be erased, those whose images flow most into it; otherwise the channels are
+            those that the detector flagged.
         settings: How much to erase, how to fine-tune and to unlearn.
     """
 
@@ -182,5 +183,6 @@ def _fit_config(settings: RepairSettings) -> FitConfig:
         weight_decay=settings.weight_decay,
         padding=2,
         flip=settings.flip,
+        autocast=True,
         seed=settings.seed,
     )

@@ -85,14 +85,14 @@ class RepairSettings:
         seed: Of the split, the order of images and the augmentation.
     """
 
-    erase_rate: float = 0.02
+    erase_rate: float = 0.0
     epochs: int = 10
-    lr: float = 0.005
+    lr: float = 0.01
     batch_size: int = 128
     momentum: float = 0.9
     weight_decay: float = 5e-4
     flip: bool = True
-    unlearn_norm: float = 1.5
+    unlearn_norm: float = 0.75
     clean_rate: float = 0.8
     max_accuracy_drop: float = 0.03
     seed: int = 0
