@@ -1,95 +1,99 @@
-"""Unlearn an inverted trigger while fine-tuning.
+"""Unlearn inverted triggers while fine-tuning.
 
 The paper's repair (FMT, section III-F) erases channels and fine-tunes on clean images; where there are only
 a few of these, a backdoor survives that. Deviation, used when an audit suspects a target class: a part of
-each batch carries a small universal perturbation that leads to that class, with its true labels. The
-inversion and unlearning follow Wang et al., "Neural Cleanse", IEEE S&P 2019, sections III and VI, with an
-L2 bound instead of a mask; the perturbation is found anew for each epoch, as in adversarial training.
+each batch carries triggers that were inverted for that class, with its true labels, after Wang et al., "Neural
+Cleanse", IEEE S&P 2019, section VI. They are from the families that lead images of the network as it was to the
+class, and are found anew for each epoch, as in adversarial training.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hfscan.channels import probing
+from hfscan.inversion import FAMILIES, Family, Search, Trigger
 from hfscan.types import ImageSet
+
+
+def all_families() -> tuple[Family, ...]:
+    """One of each, with their own bounds."""
+    return tuple(make() for make in FAMILIES.values())
 
 
 @dataclass
 class Unlearning:
-    """Universal perturbations toward a class, and how images carry them in training.
+    """Triggers toward a class, and how images carry them in training.
 
     Args:
-        images: Clean images to find perturbations with.
+        images: Clean images to find triggers with.
         target: The class to unlearn.
-        norm: L2 bound of a perturbation of images in [0, 1].
-        share: Of each batch that carries a perturbation.
-        steps: Of the search for one.
-        batch_size: Images per step of the search.
+        families: Of triggers to look for.
+        share: Of each batch that carries one, in [0, 1].
+        reach: Families whose trigger leads fewer images to the class than this are left out, unless none
+            leads more.
+        first: How to look for the triggers of the network as it was.
+        again: How to look for those of each epoch; each search goes on from the trigger before.
+        sample: Images to look with, at most.
         seed: Of the choice of images.
     """
 
     images: ImageSet
     target: int
-    norm: float = 1.5
+    families: Sequence[Family] = field(default_factory=all_families)
     share: float = 0.25
-    steps: int = 40
-    batch_size: int = 64
+    reach: float = 0.5
+    first: Search = field(default_factory=Search)
+    again: Search = field(default_factory=lambda: Search(steps=20))
+    sample: int = 120
     seed: int = 0
-    perturbations: list[Tensor] = field(default_factory=list)
+    triggers: list[Trigger] = field(default_factory=list)
+    rounds: int = 0
 
     def renew(self, net: nn.Module) -> float:
-        """Find a perturbation of the network as it is now.
+        """Find triggers of the network as it is now; the first time, also decide on the families.
 
         Returns:
-            Share of the images that it leads to the target class, in [0, 1].
+            Largest share of the images that one of them leads to the class, in [0, 1].
         """
-        seed = self.seed + len(self.perturbations)
-        others = self.images.subset((self.images.labels != self.target).nonzero().flatten())
-        pixels = others.sample(self.batch_size, seed=seed).images.float().div_(255)
-        pixels = pixels.to(next(net.parameters()).device)
-        found, rate = invert(net, pixels, self.target, self.norm, self.steps)
-        self.perturbations.append(found)
-        return rate
+        seed = self.seed + self.rounds
+        pixels = self._pixels(seed).to(next(net.parameters()).device)
+        if not self.rounds:
+            found = [
+                self.first.invert(net, pixels, self.target, family=family, seed=seed)
+                for family in self.families
+            ]
+            best = max(trigger.success for trigger in found)
+            found = [t for t in found if t.success >= min(self.reach, best)]
+        else:
+            found = [
+                self.again.invert(
+                    net, pixels, t.target, family=t.family, seed=seed, start=t.parameters
+                )
+                for t in self.triggers[-len(self.kinds) :]
+            ]
+        self.triggers += found
+        self.rounds += 1
+        return max(trigger.success for trigger in found)
+
+    @property
+    def kinds(self) -> list[str]:
+        """Names of the families that are unlearned; none before the first search."""
+        return list(dict.fromkeys(trigger.family.name for trigger in self.triggers))
 
     def carry(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """Let a part of a batch ``(B, 3, H, W)`` carry one of the perturbations, by chance."""
+        """Let a part of a batch ``(B, 3, H, W)`` carry the triggers, each image one by chance."""
         count = int(len(pixels) * self.share)
-        chosen = torch.randint(len(self.perturbations), (count,), generator=generator)
-        carried = torch.cat(self.perturbations)[chosen.to(pixels.device)]
-        return torch.cat([(pixels[:count] + carried).clamp(0, 1), pixels[count:]])
+        chosen = torch.randint(len(self.triggers), (count,), generator=generator)
+        carried = pixels.clone()
+        for index in chosen.unique().tolist():
+            (where,) = (chosen == index).nonzero(as_tuple=True)
+            carried[where] = self.triggers[index].apply(pixels[where])
+        return carried
 
-
-def invert(
-    net: nn.Module, pixels: Tensor, target: int, norm: float, steps: int, lr: float = 0.1
-) -> tuple[Tensor, float]:
-    """Find one perturbation that leads many images to a class.
-
-    Args:
-        net: The network; it is left as it was.
-        pixels: Clean images ``(B, 3, H, W)`` in [0, 1].
-        target: The class.
-        norm: L2 bound.
-        steps: Of Adam.
-        lr: Of Adam.
-
-    Returns:
-        The perturbation ``(1, 3, H, W)``, and the share of the images that it leads to the class.
-    """
-    delta = torch.zeros_like(pixels[:1]).requires_grad_()
-    wanted = torch.full((len(pixels),), target, device=pixels.device)
-    optimizer = torch.optim.Adam([delta], lr=lr)
-    with probing(net):
-        for _ in range(steps):
-            loss = F.cross_entropy(net((pixels + delta).clamp(0, 1)), wanted)
-            (delta.grad,) = torch.autograd.grad(loss, delta)
-            optimizer.step()
-            with torch.no_grad():
-                delta.mul_((norm / delta.norm()).clamp(max=1))
-        with torch.no_grad():
-            reached = net((pixels + delta).clamp(0, 1)).argmax(1) == target
-    return delta.detach(), float(reached.float().mean())
+    def _pixels(self, seed: int) -> Tensor:
+        others = self.images.subset((self.images.labels != self.target).nonzero().flatten())
+        return others.sample(self.sample, seed=seed).images.float().div_(255)

@@ -17,6 +17,7 @@ from hfscan.cli import options
 from hfscan.cli.audit import audit
 from hfscan.cli.repair import repair
 from hfscan.detectors import DETECTORS
+from hfscan.inversion import Blend, Patch
 from hfscan.report import FORMATS
 from hfscan.types import AuditSettings, RepairSettings
 from hfscan.unlearn import Unlearning
@@ -66,7 +67,10 @@ def test_defaults_of_the_command_line_are_the_settings() -> None:
 
 def test_readme_states_the_defaults() -> None:
     text = " ".join(README.split())
-    assert f"the {100 * RepairSettings().erase_rate:g} % of channels" in text
+    assert f"The default is {RepairSettings().erase_rate:g}." in text
+    assert f"L2 norm {RepairSettings().unlearn_norm:g}" in text
+    assert f"a patch of {100 * Patch().area:g} % of the pixels" in text
+    assert f"blended in at {100 * Blend().ratio:g} %" in text
     assert f"({RepairSettings().epochs} epochs, SGD, cosine)" in text
     assert f"within {100 * AuditSettings().eps:g} % of the pixel range" in text
     assert Unlearning.share == 0.25

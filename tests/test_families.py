@@ -34,7 +34,7 @@ from hfscan.types import AuditSettings, HubModel, ImageSet, RepairSettings
 
 CLASSES = 4
 SETTINGS = AuditSettings(images=4, steps=1)
-TUNING = RepairSettings(epochs=1, clean_rate=0.5, batch_size=8, lr=1e-4)
+TUNING = RepairSettings(erase_rate=0.02, epochs=1, clean_rate=0.5, batch_size=8, lr=1e-4)
 FIT = FitConfig(epochs=1, lr=1e-4, batch_size=8, autocast=True)
 QUICK: dict[str, Defense] = {
     "ft": FineTuning(FIT),

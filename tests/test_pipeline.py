@@ -34,7 +34,7 @@ from hfscan.types import (
 )
 
 SETTINGS = AuditSettings(images=40, steps=3, step_size=0.1, eps=0.3)
-TUNING = RepairSettings(epochs=2, lr=0.001, batch_size=16, clean_rate=0.5)
+TUNING = RepairSettings(erase_rate=0.02, epochs=2, lr=0.001, batch_size=16, clean_rate=0.5)
 CHANNEL, TARGET = 6, 2
 
 
@@ -410,7 +410,7 @@ def test_too_few_images_to_split(
 
 @pytest.mark.parametrize(
     "setting",
-    [{"erase_rate": 0.0}, {"epochs": -1}, {"lr": 0.0}, {"batch_size": 1}, {"clean_rate": 1.0}],
+    [{"erase_rate": -0.1}, {"epochs": -1}, {"lr": 0.0}, {"batch_size": 1}, {"clean_rate": 1.0}],
     ids=str,
 )
 def test_repair_settings_out_of_range(

@@ -6,53 +6,81 @@ import pytest
 import torch
 from torch import nn
 
+from hfscan.inversion import Additive, Blend, Search, Trigger, Warp
 from hfscan.train import FitConfig, fit
 from hfscan.types import ImageSet
-from hfscan.unlearn import Unlearning, invert
+from hfscan.unlearn import Unlearning, all_families
 
-TARGET, NORM = 2, 3.0
-
-
-def others(images: ImageSet) -> torch.Tensor:
-    return images.images[images.labels != TARGET] / 255
+TARGET = 2
+STRONG = Additive(norm=3.0)
+WEAK = Additive(norm=0.01)
 
 
-def test_the_class_is_reached(planted_net: nn.Module, tiny_set: ImageSet) -> None:
-    delta, rate = invert(planted_net, others(tiny_set), TARGET, NORM, steps=40)
-    reached = planted_net((others(tiny_set) + delta).clamp(0, 1)).argmax(1) == TARGET
-    assert rate == pytest.approx(float(reached.float().mean()))
-    assert rate > 0.9
-    assert delta.shape == (1, 3, 8, 8)
-    assert 0 < delta.norm() <= NORM + 1e-5
+def success(net: nn.Module, images: ImageSet) -> float:
+    pixels = images.images[images.labels != TARGET] / 255
+    return Search(steps=40).invert(net, pixels, TARGET, family=STRONG, seed=9).success
+
+
+def test_families_that_reach_the_class_are_kept(planted_net: nn.Module, tiny_set: ImageSet) -> None:
+    unlearning = Unlearning(tiny_set, TARGET, (WEAK, STRONG, Warp(displacement=0.01)))
+    assert unlearning.renew(planted_net) == unlearning.triggers[0].success > 0.9
+    assert [trigger.family for trigger in unlearning.triggers] == [STRONG]
+    assert unlearning.kinds == ["additive"]
+
+
+def test_the_best_is_kept_where_none_reaches_it(planted_net: nn.Module, tiny_set: ImageSet) -> None:
+    unlearning = Unlearning(tiny_set, TARGET, (STRONG, WEAK), reach=1.1)
+    unlearning.renew(planted_net)
+    assert [trigger.family for trigger in unlearning.triggers] == [STRONG]
+
+
+def test_each_renewal_goes_on_with_the_same_families(
+    planted_net: nn.Module, tiny_set: ImageSet
+) -> None:
+    again = Search(steps=1)
+    unlearning = Unlearning(tiny_set, TARGET, (STRONG, Blend(ratio=0.5)), reach=0, again=again)
+    for _ in range(3):
+        unlearning.renew(planted_net)
+    assert [t.family.name for t in unlearning.triggers] == ["additive", "blend"] * 3
+    assert unlearning.kinds == ["additive", "blend"]
+    first, second = unlearning.triggers[0].parameters, unlearning.triggers[2].parameters
+    assert 0 < (first - second).norm() < first.norm()
 
 
 def test_the_network_is_left_as_it_was(planted_net: nn.Module, tiny_set: ImageSet) -> None:
     planted_net.train()
     before = copy.deepcopy(planted_net.state_dict())
     random_state = torch.random.get_rng_state()
-    Unlearning(tiny_set, TARGET, steps=3).renew(planted_net)
+    Unlearning(tiny_set, TARGET, first=Search(steps=2)).renew(planted_net)
     after = planted_net.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert planted_net.training
-    assert all(p.requires_grad and p.grad is None for p in planted_net.parameters())
     assert torch.equal(torch.random.get_rng_state(), random_state)
 
 
-def test_a_share_of_the_batch_carries_it(planted_net: nn.Module, tiny_set: ImageSet) -> None:
-    unlearning = Unlearning(tiny_set, TARGET, norm=NORM, share=0.5, steps=5)
-    unlearning.renew(planted_net)
-    pixels = tiny_set.images[:10] / 255
+def test_a_share_of_the_batch_carries_them(tiny_set: ImageSet) -> None:
+    shades = [torch.full((1, 3, 8, 8), value) for value in (0.1, 0.2)]
+    triggers = [Trigger(STRONG, TARGET, shade, 1.0) for shade in shades]
+    unlearning = Unlearning(tiny_set, TARGET, share=0.5, triggers=triggers)
+    pixels = torch.full((40, 3, 8, 8), 0.5)
     carried = unlearning.carry(pixels, torch.Generator().manual_seed(0))
-    expected = (pixels[:5] + unlearning.perturbations[0]).clamp(0, 1)
-    torch.testing.assert_close(carried[:5], expected)
-    assert torch.equal(carried[5:], pixels[5:])
+    values = carried[:, 0, 0, 0]
+    assert set(values[:20].mul(10).round().int().tolist()) == {6, 7}
+    assert torch.equal(carried[20:], pixels[20:])
+    assert torch.equal(pixels, torch.full_like(pixels, 0.5))
 
 
 def test_training_unlearns_the_class(planted_net: nn.Module, tiny_set: ImageSet) -> None:
     config = FitConfig(epochs=5, lr=0.01, batch_size=8, padding=0)
-    unlearning = Unlearning(tiny_set, TARGET, norm=NORM)
+    unlearning = Unlearning(tiny_set, TARGET, (STRONG,))
     before = unlearning.renew(planted_net)
     fit(planted_net, tiny_set, config, unlearning=unlearning)
-    assert len(unlearning.perturbations) == 6  # one more for each epoch
+    assert len(unlearning.triggers) == 6  # one more for each epoch
     assert before > 0.9
-    assert invert(planted_net, others(tiny_set), TARGET, NORM, steps=40)[1] < 0.6
+    assert success(planted_net, tiny_set) < 0.6
+
+
+def test_one_of_each_family_by_default() -> None:
+    names = [family.name for family in all_families()]
+    assert names == ["patch", "warp", "blend", "additive"]
+    assert pytest.approx(0.25) == Unlearning.share

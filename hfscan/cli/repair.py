@@ -63,21 +63,21 @@ def repair(
     erase_rate: Annotated[
         float,
         typer.Option(
-            help="Share of each layer's channels to erase, in (0, 1], if a class is suspected; "
-            "fmt-flow only.",
+            help="Share of each layer's channels to erase, in [0, 1], if a class is suspected; 0 "
+            "only unlearns; fmt-flow only.",
             rich_help_panel=_TUNING,
         ),
-    ] = 0.02,
+    ] = 0.0,
     epochs: Annotated[
         int, typer.Option(min=0, help="Of fine-tuning.", rich_help_panel=_TUNING)
     ] = 10,
     lr: Annotated[
         float,
         typer.Option(
-            help="Learning rate, above 0; of the other methods 0.01 by default.",
+            help="Learning rate, above 0.",
             rich_help_panel=_TUNING,
         ),
-    ] = 0.005,
+    ] = 0.01,
     batch_size: Annotated[
         int,
         typer.Option(
@@ -101,11 +101,12 @@ def repair(
         float,
         typer.Option(
             min=0,
-            help="L2 norm of the inverted trigger to unlearn, if a class is suspected; 0 is off; "
+            help="L2 norm of the additive one of the inverted triggers to unlearn, if a class is "
+            "suspected; 0 unlearns none; "
             "fmt-flow only.",
             rich_help_panel=_TUNING,
         ),
-    ] = 1.5,
+    ] = 0.75,
     clean_rate: Annotated[
         float,
         typer.Option(
@@ -176,7 +177,7 @@ def repair(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Repair the model of an audit: erase channels, fine-tune, measure, write, push.
+    """Repair the model of an audit: unlearn triggers, fine-tune, measure, write, push.
 
     Without MODEL it goes on from the latest audit; with MODEL and --clean-data it audits first.
 

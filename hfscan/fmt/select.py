@@ -19,10 +19,13 @@ def select_channels(report: AuditReport, erase_rate: float) -> tuple[Channels, s
     Args:
         report: With a suspected class: the channels with the largest flow into it. Without: those that
             are flagged.
-        erase_rate: Share of each layer's channels, at least one, where there is a suspected class.
+        erase_rate: Share of each layer's channels, at least one, where there is a suspected class; 0 is
+            none.
     """
     if report.target is None:
         return report.flagged, f"the channels flagged by the {report.settings.detector} detector"
+    if erase_rate == 0:
+        return {}, "no channel: the suspected class is only unlearned"
     chosen = {
         layer.layer: _top(flow(layer, report.clean_predictions, report.target), erase_rate)
         for layer in report.layers

@@ -132,9 +132,26 @@ def outlier(margins: FloatArray, min_spread: float) -> tuple[float, float, int] 
     others = np.delete(margins, target).astype(np.float64)
     if np.median(others) <= 0:
         return "for most classes no image is classified as the class at all"
-    logs = np.log(np.maximum(others, 0.01 * np.median(others)))
-    location = np.median(logs)
-    spread = max(1.4826 * float(np.median(np.abs(logs - location))), min_spread)
-    statistic = float((math.log(margins[target]) - location) / spread)
+    floor = 0.01 * np.median(others)
+    return stands_out(np.log(np.maximum(margins.astype(np.float64), floor)), min_spread)
+
+
+def stands_out(values: FloatArray, min_spread: float) -> tuple[float, float, int]:
+    """How far the largest of K values lies above the others, in units of their robust spread.
+
+    Args:
+        values: ``(K,)``, finite, on a scale on which the others scatter evenly.
+        min_spread: Smallest scale that is believed.
+
+    Returns:
+        The standardized excess; the p-value of the largest of K for Student's t of K - 2 degrees of
+        freedom; and the index of the largest.
+    """
+    classes = len(values)
+    target = int(values.argmax())
+    others = np.delete(values, target).astype(np.float64)
+    location = np.median(others)
+    spread = max(1.4826 * float(np.median(np.abs(others - location))), min_spread)
+    statistic = float((values[target] - location) / spread)
     p_value = float(-np.expm1(classes * stats.t.logcdf(statistic, classes - 2)))
     return statistic, p_value, target

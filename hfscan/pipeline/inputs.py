@@ -36,7 +36,7 @@ def check_settings(settings: AuditSettings) -> None:
 def check_repair_settings(settings: RepairSettings) -> None:
     """Raise a UsageError for a setting out of its range."""
     ranges = {
-        "erase_rate": 0 < settings.erase_rate <= 1,
+        "erase_rate": 0 <= settings.erase_rate <= 1,
         "epochs": settings.epochs >= 0,
         "lr": settings.lr > 0,
         "batch_size": settings.batch_size >= 2,

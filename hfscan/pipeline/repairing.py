@@ -13,6 +13,7 @@ from hfscan.errors import AuditError, DataError
 from hfscan.fmt import (
     select_channels,
 )
+from hfscan.inversion import Additive, Blend, Patch, Warp
 from hfscan.metrics import accuracy
 from hfscan.pipeline.inputs import check_repair_settings, fitted
 from hfscan.pipeline.testing import run_tests, timed
@@ -51,7 +52,7 @@ def repair(
         clean: Clean images; ``settings.clean_rate`` of them tune, the rest measures.
         settings: What decides the result; the defaults if None.
         defense: How to repair, with hyper-parameters of its own: any of `hfscan.bench.defenses` or yours.
-            None is `FlowRepair`: erase the channels that the audit points at, fine-tune.
+            None is `FlowRepair`: unlearn the suspected class, erase what the audit points at.
         progress: Shaped like ``rich.progress.track``.
 
     Returns:
@@ -107,6 +108,7 @@ def repair(
         verdict_after=conclude(tests_after).verdict,
         weights_sha256=digest,
         unlearned=repaired.unlearned,
+        triggers=repaired.triggers,
         defense=type(defense or flow).__name__,
         parameters=None if defense is None else _parameters(defense),
         seconds=seconds,
@@ -116,11 +118,12 @@ def repair(
 
 @dataclass(frozen=True, eq=False)
 class FlowRepair:
-    """Erase the channels that an audit points at, and fine-tune on clean images: the default.
+    """Unlearn the class that an audit suspects, erase the channels that it points at: the default.
 
     Args:
-        report: Of the audit. With a suspected class, the channels are those whose images flow most into
-            it, and a trigger inverted for it is unlearned; otherwise, those that the detector flagged.
+        report: Of the audit. With a suspected class, triggers inverted for it are unlearned, and a share of
+            the channels may be erased, those whose images flow most into it; otherwise the channels are
+            those that the detector flagged.
         settings: How much to erase, how to fine-tune and to unlearn.
     """
 
@@ -136,7 +139,7 @@ class FlowRepair:
             AuditError: No channel is to be erased.
         """
         channels, how = select_channels(self.report, self.settings.erase_rate)
-        if not channels:
+        if not channels and (self.report.target is None or self.settings.erase_rate):
             raise AuditError(
                 "the audit points at no channel, there is nothing to erase",
                 "audit with more --images, or another --detector",
@@ -145,7 +148,8 @@ class FlowRepair:
         erased = erase(net, channels, one_image(net, clean))
         unlearning, rate = _unlearning(net, clean, self.report.target, settings)
         fit(erased, clean, _fit_config(settings), unlearning=unlearning, progress=progress)
-        return Repaired(erased, channels, how, rate)
+        triggers = () if unlearning is None else tuple(unlearning.kinds)
+        return Repaired(erased, channels, how, rate, triggers)
 
 
 def _parameters(defense: Defense) -> dict[str, Any]:
@@ -162,10 +166,11 @@ def _measure(net: nn.Module, images: ImageSet) -> Metrics:
 def _unlearning(
     net: nn.Module, tuning: ImageSet, target: int | None, settings: RepairSettings
 ) -> tuple[Unlearning | None, float | None]:
-    """What to unlearn, if a class is suspected; it begins with the trigger of the network as it was."""
+    """What to unlearn, if a class is suspected; it begins with triggers of the network as it was."""
     if target is None or not settings.unlearn_norm:
         return None, None
-    unlearning = Unlearning(tuning, target, norm=settings.unlearn_norm, seed=settings.seed)
+    families = (Patch(), Warp(), Blend(), Additive(norm=settings.unlearn_norm))
+    unlearning = Unlearning(tuning, target, families, seed=settings.seed)
     return unlearning, unlearning.renew(net)
 
 
@@ -178,5 +183,6 @@ def _fit_config(settings: RepairSettings) -> FitConfig:
         weight_decay=settings.weight_decay,
         padding=2,
         flip=settings.flip,
+        autocast=True,
         seed=settings.seed,
     )

@@ -309,9 +309,10 @@ def erased_sentence(report: RepairReport) -> str:
 def _unlearning(report: RepairReport) -> str:
     if report.unlearned is None:
         return "none"
+    kinds = ", ".join(report.triggers)
     return (
-        f"an inverted trigger of L2 norm {report.settings.unlearn_norm:g}, which led "
-        f"{percent(report.unlearned, 0)} of the images to the suspected class before"
+        f"inverted triggers ({kinds}), which led up to {percent(report.unlearned, 0)} of the images "
+        "to the suspected class before"
     )
 
 

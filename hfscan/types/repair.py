@@ -21,14 +21,16 @@ class Repaired:
         net: The repaired copy, in eval mode.
         erased: The channels that it erased; empty for a defense that erases none.
         how: One sentence for the report.
-        unlearned: Share of images that an inverted trigger led to the suspected class before; None
-            where none was inverted.
+        unlearned: Largest share of images that an inverted trigger led to the suspected class before;
+            None where none was inverted.
+        triggers: Families of the inverted triggers that were unlearned.
     """
 
     net: nn.Module
     erased: Channels = field(default_factory=dict)
     how: str = ""
     unlearned: float | None = None
+    triggers: tuple[str, ...] = ()
 
 
 class Defense(Protocol):
@@ -69,28 +71,28 @@ class RepairSettings:
     """Everything that decides a repair's result, apart from model, report and images.
 
     Args:
-        erase_rate: Share of each layer's channels to erase when a target class is suspected.
+        erase_rate: Share of each layer's channels to erase when a target class is suspected; 0 erases none.
         epochs: Of fine-tuning.
         lr: Peak learning rate.
         batch_size: Images per step of fine-tuning.
         momentum: Of SGD.
         weight_decay: Of SGD.
         flip: Mirror half of the images while fine-tuning: not where that changes their class.
-        unlearn_norm: L2 norm of the perturbation toward the suspected class that is unlearned while
-            fine-tuning, for images in [0, 1]; 0 only fine-tunes.
+        unlearn_norm: L2 norm of the additive pattern among the inverted triggers that are unlearned while
+            fine-tuning, for images in [0, 1]; 0 unlearns none and only fine-tunes.
         clean_rate: Share of the clean images to tune on, in (0, 1); the rest measures.
         max_accuracy_drop: A larger loss of accuracy is a failed repair.
         seed: Of the split, the order of images and the augmentation.
     """
 
-    erase_rate: float = 0.02
+    erase_rate: float = 0.0
     epochs: int = 10
-    lr: float = 0.005
+    lr: float = 0.01
     batch_size: int = 128
     momentum: float = 0.9
     weight_decay: float = 5e-4
     flip: bool = True
-    unlearn_norm: float = 1.5
+    unlearn_norm: float = 0.75
     clean_rate: float = 0.8
     max_accuracy_drop: float = 0.03
     seed: int = 0
@@ -112,8 +114,9 @@ class RepairReport:
         tests_before: Model-level tests of the network as it was.
         tests_after: Of the repaired network.
         verdict_after: What the tests conclude about the repaired network.
-        unlearned: Share of images that the inverted trigger leads to the suspected class, before the
-            repair; None without a suspected class.
+        unlearned: Largest share of images that an inverted trigger leads to the suspected class, before
+            the repair; None without a suspected class.
+        triggers: Families of the inverted triggers that were unlearned.
         weights_sha256: Of the repaired tensors.
         defense: Name of the method.
         parameters: Hyper-parameters of a method that has its own; None for the default, whose are in
@@ -134,6 +137,7 @@ class RepairReport:
     verdict_after: Verdict
     weights_sha256: str
     unlearned: float | None = None
+    triggers: tuple[str, ...] = ()
     defense: str = "FlowRepair"
     parameters: Mapping[str, Any] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -160,6 +164,7 @@ class RepairReport:
             "tests_after": [asdict(test) for test in self.tests_after],
             "verdict_after": self.verdict_after.value,
             "unlearned": self.unlearned,
+            "triggers": list(self.triggers),
             "weights_sha256": self.weights_sha256,
             "seconds": dict(self.seconds),
             "audit": self.audit.to_dict(),

@@ -22,6 +22,8 @@ from .support import CLASSES, GENTLE, QUICK, TARGET, Victims, color_net, colored
 
 SOURCE_CARD = "---\nlicense: mit\ntags:\n- vision\n---\n# Colors\n\nTells colors apart.\n"
 RUINOUS = ("--epochs", "2", "--lr", "30")
+ERASING = ("--erase-rate", "0.02")
+"""Gentle tuning unlearns nothing; the erasing is seen by itself."""
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def source(victims: Victims, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_go_on_from_the_latest_audit(run: Run, victims: Victims, source: Path) -> None:
     audit = run("audit", "./net", "--clean-data", victims.data, *QUICK)
     assert audit.code == 1
-    done = run("repair", *GENTLE)
+    done = run("repair", *ERASING, *GENTLE)
     assert (done.code, done.err) == (0, "written to net-repaired\n")
     assert "REPAIRED" in done.out
     assert tree(Path("net-repaired")).keys() == {
@@ -50,7 +52,7 @@ def test_go_on_from_the_latest_audit(run: Run, victims: Victims, source: Path) -
 
 
 def test_the_written_folder(run: Run, victims: Victims, source: Path) -> None:
-    options = ("--report", victims.report, "--out", "deep/out", "--json", *GENTLE)
+    options = ("--report", victims.report, "--out", "deep/out", "--json", *ERASING, *GENTLE)
     done = run("repair", source, "--clean-data", victims.data, *options)
     assert done.code == 0
     out = Path("deep/out")

@@ -56,6 +56,12 @@ def test_rate(rate: float, expected: int) -> None:
     assert len(channels["conv"]) == expected
 
 
+def test_rate_zero_is_none() -> None:
+    channels, method = select_channels(report(layer("conv", [[5], [9]])), 0.0)
+    assert channels == {}
+    assert "only unlearned" in method
+
+
 def test_equal_flows_go_by_index() -> None:
     channels, _ = select_channels(report(layer("conv", [[5], [5], [5], [5]])), 0.5)
     assert channels == {"conv": [0, 1]}

@@ -123,6 +123,7 @@ def repair_report(
         verdict_after=Verdict.BACKDOORED if found else Verdict.NO_BACKDOOR_FOUND,
         weights_sha256="fedcba9876543210" * 4,
         unlearned=0.5781,
+        triggers=("patch", "warp"),
         seconds={"erase": 0.04, "fine-tune": 95.0, "tests": 11.2},
     )
 

@@ -1,9 +1,9 @@
-"""FMT as ``hfscan repair`` does it by default: audit, erase what flows into the suspected class, unlearn.
+"""FMT as ``hfscan repair`` does it by default: audit, unlearn triggers of the suspected class.
 
 Where it leaves the FMT paper (Huang et al., sections III-E and III-F): a model-level test names the suspected
-class, the channels are those whose reverse-generated images flow most into it, and while fine-tuning a
-trigger inverted for that class is unlearned. If no class is suspected, ``hfscan repair`` would stop; here, as
-with ``--force``, the channels that the detector flagged are erased and nothing is unlearned.
+class, and triggers inverted for it are unlearned while fine-tuning. Channels are erased if the settings ask for
+it: those whose reverse-generated images flow most into that class. If no class is suspected, ``hfscan repair``
+would stop; here, as with ``--force``, the channels that the detector flagged are erased and nothing is unlearned.
 """
 
 from __future__ import annotations

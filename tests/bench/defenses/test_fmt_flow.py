@@ -14,7 +14,7 @@ from hfscan.types import HubModel, ImageSet, RepairSettings
 
 from .support import AUDIT
 
-SETTINGS = RepairSettings(epochs=1, lr=1e-3, batch_size=16)
+SETTINGS = RepairSettings(erase_rate=0.02, epochs=1, lr=1e-3, batch_size=16)
 DEFENSE = FeatureMapFlow(audit=AUDIT, settings=SETTINGS)
 
 
