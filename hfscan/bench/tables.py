@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from statistics import mean
 
+from hfscan.bench.attacks import ATTACKS
 from hfscan.bench.order import attacks_in, defenses_in
 from hfscan.bench.paper import MEAN, NONE, Place, paper_figures
 from hfscan.bench.table import COST, COVERAGE, EFFECT, Figures, Row, Table
@@ -68,7 +69,7 @@ def _effect(trials: Sequence[Trial]) -> Table:
 
 
 def _paper_effect(dataset: str, defense: str, attacks: Sequence[str]) -> list[Row]:
-    """The paper's row, if it has one; the mean is over its five attacks."""
+    """The paper's row, if it has one; its own mean where all of its attacks are shown."""
     paper = paper_figures()
     cells: list[Figures] = []
     for attack in (*attacks, MEAN):
@@ -79,6 +80,8 @@ def _paper_effect(dataset: str, defense: str, attacks: Sequence[str]) -> list[Ro
         after = figures.metrics
         rating = None if defense == NONE else der(before.metrics, after)
         cells.append((after.accuracy, after.asr, after.ra, rating))
+    if set(attacks) != set(ATTACKS):
+        return [Row(defense, "paper", _with_mean(cells[:-1]))]
     return [Row(defense, "paper", tuple(cells))]
 
 

@@ -39,6 +39,11 @@ def test_effectiveness() -> None:
     assert der == pytest.approx((0.9884 - 0.0286 - (0.9265 - 0.9213) + 1) / 2)
 
 
+def test_the_papers_mean_is_of_the_attacks_that_are_shown() -> None:
+    (table,) = tables([trial("badnets"), trial("wanet")], "1")
+    assert row(table, "fmt", "paper")[-1][:2] == pytest.approx(((0.9167 + 0.9342) / 2, 0.01525))
+
+
 def test_seeds_are_averaged() -> None:
     trials = [trial(after=(0.9, asr, 0.8), seed=seed) for seed, asr in enumerate((0.0, 0.1, 0.2))]
     (table,) = tables(trials, "1")
