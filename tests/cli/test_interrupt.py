@@ -22,7 +22,13 @@ def interrupted(arguments: list[str], bar: bytes, folder: Path) -> tuple[int, st
     terminal, end = pty.openpty()  # only a terminal gets progress bars
     env = private_environment(folder / "home") | {"OMP_NUM_THREADS": "1", "TERM": "xterm"}
     with subprocess.Popen(
-        command, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=end
+        command,
+        env=env,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=end,
+        preexec_fn=_hear_interrupts,
     ) as process:
         os.close(end)
         seen = b""
@@ -33,6 +39,11 @@ def interrupted(arguments: list[str], bar: bytes, folder: Path) -> tuple[int, st
         assert process.stdout is not None
         out = process.stdout.read().decode()
     return process.returncode, out, seen.decode()
+
+
+def _hear_interrupts() -> None:
+    """What a shell starts in the background ignores them, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _rest(terminal: int) -> bytes:
