@@ -371,7 +371,7 @@ def _check_accuracy(result: RepairReport, force: bool) -> None:
     if result.accuracy_drop > bound and not force:
         raise RepairError(
             f"accuracy fell by {result.accuracy_drop:.3f}, more than {bound}: nothing was written",
-            "use more clean images or a lower --erase-rate, or accept the loss with --force",
+            "use more clean images or a lower --lr or --erase-rate, or accept the loss with --force",
         )
 
 

@@ -247,7 +247,7 @@ def _pinned(name: str, revision: str | None) -> str:
 def _repair_steps(arguments: Sequence[str]) -> list[Step]:
     return [
         Step(
-            "Erase the suspicious channels and fine-tune; this continues from this audit:",
+            "Unlearn what leads to the suspected class, and fine-tune; this continues from this audit:",
             ("hfscan", "repair"),
         ),
         Step("Elsewhere, or later; this audits again:", ("hfscan", "repair", *arguments)),
