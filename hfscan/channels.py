@@ -269,6 +269,24 @@ def conv_layers(net: nn.Module, image: Tensor) -> list[ConvLayer]:
     return called + idle
 
 
+def erasable_layers(net: nn.Module, image: Tensor) -> list[ConvLayer]:
+    """The convolutions whose channels can be tested and erased, in order of execution.
+
+    Args:
+        net: The network; it is left as it was.
+        image: One image ``(1, 3, H, W)`` in [0, 1].
+
+    Raises:
+        AuditError: There is none.
+    """
+    layers = [layer for layer in conv_layers(net, image) if not layer.skipped]
+    if not layers:
+        raise AuditError(
+            "the network has no conv layer whose channels can be erased", "choose another --method"
+        )
+    return layers
+
+
 def _is_conv(module: nn.Module) -> bool:
     kinds = (nn.Conv2d, *UNSUPPORTED_CONVS)
     if isinstance(module, kinds):

@@ -27,8 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from hfscan.channels import ConvLayer, conv_layers, erase, one_image, outer_name
-from hfscan.errors import AuditError
+from hfscan.channels import ConvLayer, erasable_layers, erase, one_image, outer_name
 from hfscan.models.classifier import inner
 from hfscan.train import bfloat16
 from hfscan.types import Channels, ImageSet, Progress, Repaired, silent
@@ -69,12 +68,8 @@ class AdversarialPruning:
             AuditError: There is no layer whose channels can be erased.
         """
         image = one_image(net, clean)
-        convs = [layer for layer in conv_layers(net, image) if not layer.skipped]
+        convs = erasable_layers(net, image)
         layers = [layer for layer in convs if layer.norms] or convs
-        if not layers:
-            raise AuditError(
-                "ANP finds no conv layer whose channels can be erased", "choose another --method"
-            )
         masks = self.train_masks(net, layers, clean, seed=seed, progress=progress)
         erased: Channels = {}
         for layer, mask in zip(layers, _by_layer(masks, layers), strict=True):

@@ -20,8 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hfscan.channels import ConvLayer, conv_layers, erase, one_image
-from hfscan.errors import AuditError
+from hfscan.channels import ConvLayer, erasable_layers, erase, one_image
 from hfscan.models.classifier import inner
 from hfscan.types import Channels, ImageSet, Progress, Repaired, silent
 
@@ -47,11 +46,7 @@ class LipschitzPruning:
             AuditError: There is no layer whose channels can be erased.
         """
         image = one_image(net, clean)
-        layers = [layer for layer in conv_layers(net, image) if not layer.skipped]
-        if not layers:
-            raise AuditError(
-                "CLP finds no conv layer whose channels can be erased", "choose another --method"
-            )
+        layers = erasable_layers(net, image)
         erased: Channels = {}
         for layer in progress(layers, "bounding channels", len(layers)):
             if found := _above(lipschitz_bounds(net, layer), self.u):

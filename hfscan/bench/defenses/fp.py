@@ -23,14 +23,13 @@ from torch.func import functional_call
 from hfscan.bench.defenses.ft import TUNING
 from hfscan.channels import (
     ConvLayer,
-    conv_layers,
+    erasable_layers,
     erase,
     feature_map,
     kept_rows,
     one_image,
     probing,
 )
-from hfscan.errors import AuditError
 from hfscan.metrics import accuracy
 from hfscan.train import FitConfig, Objective, fit
 from hfscan.types import Channels, ImageSet, Progress, Repaired, silent
@@ -66,11 +65,7 @@ class FinePruning:
             AuditError: There is no layer whose channels can be erased.
         """
         image = one_image(net, clean)
-        layers = [layer for layer in conv_layers(net, image) if not layer.skipped]
-        if not layers:
-            raise AuditError(
-                "FP finds no conv layer whose channels can be erased", "choose another --method"
-            )
+        layers = erasable_layers(net, image)
         sample = clean.sample(self.images, seed=seed)
         erased = self._sleeping(net, layers[-1], sample, progress)
         tuned = erase(net, erased, image)
