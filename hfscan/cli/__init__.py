@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from hfscan import __version__
+from hfscan.cli.action import app as action
 from hfscan.cli.audit import audit
 from hfscan.cli.bench import app as bench
 from hfscan.cli.output import fail, say
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command(epilog=_EPILOG)(audit)
 app.command(epilog=_EPILOG)(repair)
 app.add_typer(bench, name="bench")
+app.add_typer(action, name="action", hidden=True)
 
 
 def _version(wanted: bool) -> None:

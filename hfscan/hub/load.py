@@ -18,6 +18,7 @@ from hfscan.errors import HubError, ModelError
 from hfscan.hub.client import hub_api, hub_errors
 from hfscan.hub.config import Config, read_config
 from hfscan.hub.reference import Reference, folder_name, parse_reference
+from hfscan.hub.revision import pin
 from hfscan.models.wrap import classifier
 from hfscan.types import HubModel
 from hfscan.weights import (
@@ -76,11 +77,8 @@ def _download(
     reference: Reference, token: str | None, allow_pickle: bool, cache_dir: Path | None
 ) -> tuple[Path, str]:
     wanted = ["config.json", "README.md", SAFETENSORS, *(PICKLES if allow_pickle else ())]
-    with hub_errors(reference.id, reference.revision):
-        api = hub_api(token)
-        sha = api.resolve_revision(
-            reference.id, revision=reference.revision, cache_dir=cache_dir
-        ).resolved
+    _, sha = pin(reference, "model", token=token, cache_dir=cache_dir)
+    with hub_errors(reference.id, sha):
         folder = snapshot_download(
             reference.id,
             revision=sha,
