@@ -83,7 +83,7 @@ def fake_hfscan(folder: Path, says: Mapping[str, Any]) -> Path:
 
 SERVER = """
 import json, os, signal, socket, sys
-import hfscan.cli.loading, hfscan.data, hfscan.hub, hfscan.pipeline, hfscan.pipeline.testing, hfscan.report
+import hfscan.cli.loading, hfscan.data, hfscan.hub.push, hfscan.pipeline, hfscan.pipeline.testing, hfscan.report
 from hfscan.cli import main
 from hfscan.model_tests import MaximumMargin
 

@@ -38,9 +38,13 @@ class Step:
     summary: str = ""
     inner: Done | None = None
 
+    ignored: bool = False
+
     @property
     def failed(self) -> bool:
-        return bool(self.code) or (self.inner is not None and self.inner.failed)
+        """Whether it makes the job fail."""
+        wrong = bool(self.code) or (self.inner is not None and self.inner.failed)
+        return wrong and not self.ignored
 
 
 @dataclass
@@ -103,7 +107,7 @@ class Runner:
         outputs = {
             name: expand(one["value"], contexts) for name, one in definition["outputs"].items()
         }
-        return Done(done, outputs, any(map(_counts, done, definition["runs"]["steps"])))
+        return Done(done, outputs, any(step.failed for step in done))
 
     def workflow(self, path: Path, secrets: Mapping[str, str] | None = None) -> dict[str, Done]:
         """Run the jobs of a workflow one after the other; a job that is skipped is not there."""
@@ -140,8 +144,9 @@ class Runner:
             if not condition(step.get("if", "success()"), here):
                 continue
             finished = self._step(step, here, env, f"step {number + 1}")
+            finished.ignored = step.get("continue-on-error", False)
             done.append(finished)
-            success = success and not _counts(finished, step)
+            success = success and not finished.failed
             outcome = "failure" if finished.failed else "success"
             if "id" in step:
                 known[step["id"]] = {"outputs": finished.outputs, "outcome": outcome}
@@ -189,10 +194,6 @@ class Runner:
         outputs = read_outputs(files["GITHUB_OUTPUT"].read_text(encoding="utf-8"))
         summary = files["GITHUB_STEP_SUMMARY"].read_text(encoding="utf-8")
         return Step(name, "", {}, outputs, run.returncode, run.stdout, summary)
-
-
-def _counts(done: Step, step: dict[str, Any]) -> bool:
-    return done.failed and not step.get("continue-on-error", False)
 
 
 def _matrix(matrix: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
