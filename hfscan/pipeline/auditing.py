@@ -15,6 +15,7 @@ from hfscan.clock import Clock
 from hfscan.detectors import DETECTORS, Detector
 from hfscan.errors import AuditError, UsageError
 from hfscan.fmt import (
+    Choice,
     LayerProfile,
     Limits,
     choose_precision,
@@ -105,7 +106,7 @@ def audit(
             kept.keep_tests(results)
     conclusion = conclude(results)
     with timed(seconds, "channels"):
-        choice = kept.choice() or choose_precision(model.net, sample, settings)
+        choice = kept.choice() or _precision(model, sample, settings, clock)
         kept.keep_choice(choice)
         settings = dataclasses.replace(settings, precision=choice.name)
         profiles = []
@@ -138,6 +139,11 @@ def audit(
     return dataclasses.replace(
         draft, verdict=conclusion.verdict, reason=conclusion.reason, target=conclusion.target
     )
+
+
+def _precision(model: HubModel, sample: ImageSet, settings: AuditSettings, clock: Clock) -> Choice:
+    """The precision of the channels' test; nothing is compared when no time is left for them."""
+    return choose_precision(model.net, sample, settings) if clock.left() > 0 else Choice("fp32")
 
 
 NOTHING_TESTED = "none of its conv layers can be tested"
