@@ -23,6 +23,7 @@ from hfscan.fmt import (
 from hfscan.metrics import accuracy, predict
 from hfscan.model_tests import ModelTest
 from hfscan.pipeline.inputs import check_settings, fitted
+from hfscan.pipeline.pictures import draw_channels
 from hfscan.pipeline.testing import limits_of, run_tests, timed
 from hfscan.types import (
     AuditReport,
@@ -135,9 +136,14 @@ def audit(
     )
     if all(layer.skipped for layer in layers):
         return dataclasses.replace(draft, reason=NOTHING_TESTED)
-    return dataclasses.replace(
+    report = dataclasses.replace(
         draft, verdict=conclusion.verdict, reason=conclusion.reason, target=conclusion.target
     )
+    if clock.left() <= 0:
+        return report
+    with timed(seconds, "pictures"):
+        drawn = draw_channels(model.net, sample, report, memory=memory)
+    return dataclasses.replace(report, pictures=drawn)
 
 
 NOTHING_TESTED = "none of its conv layers can be tested"
