@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hfscan.report import console, json, markdown
+from hfscan.report import console, json, markdown, sarif
 
 if TYPE_CHECKING:
     from hfscan.types import AuditReport
@@ -19,4 +19,5 @@ FORMATS: dict[str, Callable[[AuditReport], str]] = {
     "console": console.render,
     "json": json.render,
     "markdown": markdown.render,
+    "sarif": sarif.render,
 }
