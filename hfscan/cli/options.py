@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Format = Literal["console", "json", "markdown", "sarif"]
+Format = Literal["console", "json", "markdown", "sarif", "html"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 DetectorName = Literal["elliptic", "kmeans"]
 MethodName = Literal["fmt-flow", "ft", "fp", "clp", "anp", "nc", "nad", "fmt"]

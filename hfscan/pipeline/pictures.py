@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -26,6 +26,9 @@ CHANNELS = 6
 CANDIDATES = 8
 """For each of them so many images are tried; the one that moves most is shown."""
 
+AMPLITUDE = 0.25
+"""How far the amplified difference goes from gray, of the pixel range."""
+
 
 def draw_channels(
     net: nn.Module, sample: ImageSet, report: AuditReport, *, memory: int | None = None
@@ -34,7 +37,7 @@ def draw_channels(
 
     The same noise, steps and functions as in the audit, in float32. What is shown of a channel is the image
     that it leads furthest to the suspected class, or without one furthest from its label, of some images that
-    the network classifies correctly.
+    the network classifies correctly; one that was not shown yet, if it gets there too.
 
     Args:
         net: float32 ``(B, 3, H, W)`` in [0, 1] -> logits ``(B, K)``; it is left as it was.
@@ -52,9 +55,10 @@ def draw_channels(
     engine = make_engine(net, sample, settings, memory=memory)
     chosen = _candidates(engine, report.target, min(CANDIDATES, engine.limits.graph))
     found: list[Picture] = []
+    shown = [0] * len(chosen)
     for one in channels:
         with contextlib.suppress(*PASS_ERRORS):  # then there is nothing to see
-            found += _draw(engine, one.layer, one.channel, chosen, report.target)
+            found += _draw(engine, one.layer, one.channel, chosen, report.target, shown)
     return tuple(found)
 
 
@@ -69,28 +73,32 @@ def _candidates(engine: Engine, target: int | None, count: int) -> Tensor:
 
 
 def _draw(
-    engine: Engine, layer: str, channel: int, which: Tensor, target: int | None
-) -> Iterator[Picture]:
+    engine: Engine, layer: str, channel: int, which: Tensor, target: int | None, shown: list[int]
+) -> list[Picture]:
+    """The three pictures of one channel; ``shown`` counts how often each image was taken."""
     begin = start(engine.net, layer, engine.pixels[which], engine.noise[which])
-    for step in reverse_features(engine.net, begin, [channel], engine.settings):
-        perturbed, logits = step
-    best = int(_moved(logits, engine.labels[which], target).argmax())
+    *_, (perturbed, logits) = reverse_features(engine.net, begin, [channel], engine.settings)
+    ends, labels = logits.argmax(1), engine.labels[which]
+    there = (ends != labels if target is None else ends == target).tolist()
+    moved = _moved(logits, labels, target).tolist()
+    best = max(range(len(which)), key=lambda i: (there[i], -shown[i] * there[i], moved[i]))
+    shown[best] += 1
     clean, reverse = begin.images[best], perturbed[best]
-    gain = max(1, int(0.5 / engine.settings.eps))
+    gain = max(1, int(AMPLITUDE / engine.settings.eps))
     with torch.inference_mode():
         seen = int(engine.net(clean[None]).argmax(1))
-    facts = Picture(
-        "clean", to_png(clean), layer, channel, int(engine.labels[which[best]]), predicted=seen
-    )
-    yield facts
-    yield replace(facts, role="reversed", png=to_png(reverse), predicted=int(logits[best].argmax()))
-    yield replace(
-        facts,
-        role="difference",
-        png=to_png(0.5 + gain * (reverse - clean)),
-        predicted=None,
-        gain=float(gain),
-    )
+    first = Picture("clean", to_png(clean), layer, channel, int(labels[best]), seen)
+    return [
+        first,
+        replace(first, role="reversed", png=to_png(reverse), predicted=int(ends[best])),
+        replace(
+            first,
+            role="difference",
+            png=to_png(0.5 + gain * (reverse - clean)),
+            predicted=None,
+            gain=float(gain),
+        ),
+    ]
 
 
 def _moved(logits: Tensor, labels: Tensor, target: int | None) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hfscan.report import console, json, markdown, sarif
+from hfscan.report import console, html, json, markdown, sarif
 
 if TYPE_CHECKING:
     from hfscan.types import AuditReport
@@ -20,4 +20,5 @@ FORMATS: dict[str, Callable[[AuditReport], str]] = {
     "json": json.render,
     "markdown": markdown.render,
     "sarif": sarif.render,
+    "html": html.render,
 }
