@@ -98,3 +98,13 @@ Verbose = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=_REPORT)
 ]
+Output = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FORMAT=FILE",
+        help="Write the report to a file as well; may be repeated.",
+        rich_help_panel=_REPORT,
+    ),
+]

@@ -56,6 +56,7 @@ def audit(
     memory: int | None = None,
     state: Path | None = None,
     resume: bool = False,
+    pictures: bool = True,
     progress: Progress = silent,
 ) -> AuditReport:
     """Look for a backdoor in a model.
@@ -73,6 +74,7 @@ def audit(
         memory: Bytes to use beside the model; None for 1 GiB or a quarter of what is free.
         state: Folder in which to keep what is done so far, until all is done; None keeps nothing.
         resume: Go on from what an interrupted audit of the same model, images and settings has left there.
+        pictures: Whether the report has pictures of suspicious channels, made from clean images.
         progress: Shaped like ``rich.progress.track``.
 
     Returns:
@@ -139,7 +141,7 @@ def audit(
     report = dataclasses.replace(
         draft, verdict=conclusion.verdict, reason=conclusion.reason, target=conclusion.target
     )
-    if clock.left() <= 0:
+    if not pictures or clock.left() <= 0:
         return report
     with timed(seconds, "pictures"):
         drawn = draw_channels(model.net, sample, report, memory=memory)
