@@ -92,7 +92,13 @@ EVERY_PAGE = pytest.mark.parametrize("name", PAGES)
 
 
 def test_golden() -> None:
-    check_golden("audit.html", render(with_pictures(audit_report())))
+    check_golden("audit.html", without_style(PAGES["pictures"]))
+    check_golden("repair.html", without_style(PAGES["repair"]))
+
+
+def without_style(text: str) -> str:
+    text = re.sub(r"<style>.*?</style>\n", "", text, flags=re.DOTALL)
+    return re.sub(r"sha256-[^']*", "sha256-...", text)
 
 
 @EVERY_PAGE
@@ -188,7 +194,7 @@ def test_sections_without_content_are_left_out() -> None:
 def test_an_accepted_finding_is_said_and_the_verdict_stays() -> None:
     accepted = Suppression("HFS001", "known <b>", "2030-01-01")
     page = Page(render(replace(audit_report(), suppression=accepted)))
-    assert "Accepted until 2030-01-01 (HFS001): known <b>" in page.text
+    assert "HFS001 is accepted for these weights until 2030-01-01. known <b>" in page.text
     assert "behaves like a backdoored network" in page.text
 
 
