@@ -149,9 +149,12 @@ def class_charts(report: AuditReport) -> list[ClassChart]:
     return [_chart(report, test) for test in ordered]
 
 
-def _chart(report: AuditReport, test: TestResult, suffix: str = "") -> ClassChart:
+def _chart(
+    report: AuditReport, test: TestResult, suffix: str = "", top: float | None = None
+) -> ClassChart:
+    """A chart whose longest bar is ``top``, or the largest figure."""
     ranked = findings.ranked_classes(test)
-    top = max(ranked[0][1], 0.0)
+    top = _top(test) if top is None else top
     rows = tuple(
         ClassRow(
             printable(findings.label(report, index)),
@@ -167,17 +170,25 @@ def _chart(report: AuditReport, test: TestResult, suffix: str = "") -> ClassChar
     return ClassChart(name, unit, caption, rows[:_SHOWN_CLASSES], rows[_SHOWN_CLASSES:])
 
 
+def _top(test: TestResult) -> float:
+    first = findings.ranked_classes(test)[0][1]
+    return first if math.isfinite(first) and first > 0 else 0.0
+
+
 def repair_charts(report: RepairReport) -> list[tuple[ClassChart, ClassChart]]:
-    """The charts of each test that was made twice: before and after."""
-    after = {test.name: test for test in report.tests_after if not test.skipped}
+    """The charts of each test that was made twice: before and after, at the same scale."""
+    after = {test.name: test for test in report.tests_after if test.class_statistics}
+    pairs = [
+        (test, after[test.name])
+        for test in report.tests_before
+        if test.class_statistics and test.name in after
+    ]
     return [
         (
-            _chart(report.audit, test, " before the repair"),
-            _chart(report.audit, after[test.name], " after the repair"),
+            _chart(report.audit, before, " before the repair", max(_top(before), _top(then))),
+            _chart(report.audit, then, " after the repair", max(_top(before), _top(then))),
         )
-        for test in report.tests_before
-        if not test.skipped and test.class_statistics and test.name in after
-        if after[test.name].class_statistics
+        for before, then in pairs
     ]
 
 

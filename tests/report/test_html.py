@@ -247,6 +247,12 @@ def test_the_repair_page() -> None:
     assert CLASSES[0] in text
 
 
+def test_before_and_after_have_one_scale() -> None:
+    ((before, after),) = charts.repair_charts(repair_report())
+    assert before.shown[0].share == 1.0
+    assert after.shown[0].share == pytest.approx(14.84 / 208.13)
+
+
 def test_templates_are_part_of_the_package() -> None:
     folder = Path(html.__file__).parent / "templates"
     assert {path.name for path in folder.iterdir()} == {
