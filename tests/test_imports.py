@@ -25,6 +25,7 @@ FENCES = {
     "sklearn": ("detectors/", "bench/"),
     "timm": ("hub/", "models/"),
     "matplotlib": ("bench/plot.py",),
+    "jinja2": ("report/html.py",),
     "click": (),
 }
 """Library -> the files that may import it."""

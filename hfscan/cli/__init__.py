@@ -14,6 +14,7 @@ from hfscan.cli.audit import audit
 from hfscan.cli.bench import app as bench
 from hfscan.cli.output import fail, say
 from hfscan.cli.repair import repair
+from hfscan.cli.report import report
 from hfscan.errors import HfscanError, UsageError
 
 EXIT_FAILED = 2
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command(epilog=_EPILOG)(audit)
 app.command(epilog=_EPILOG)(repair)
+app.command(epilog=_EPILOG)(report)
 app.add_typer(bench, name="bench")
 
 

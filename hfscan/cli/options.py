@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Format = Literal["console", "json", "markdown"]
+Format = Literal["console", "json", "markdown", "sarif", "html"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 DetectorName = Literal["elliptic", "kmeans"]
 MethodName = Literal["fmt-flow", "ft", "fp", "clp", "anp", "nc", "nad", "fmt"]
@@ -97,4 +97,14 @@ Verbose = Annotated[
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=_REPORT)
+]
+Output = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FORMAT=FILE",
+        help="Write the report to a file as well; may be repeated.",
+        rich_help_panel=_REPORT,
+    ),
 ]
