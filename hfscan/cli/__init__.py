@@ -12,6 +12,8 @@ import typer
 from hfscan import __version__
 from hfscan.cli.audit import audit
 from hfscan.cli.bench import app as bench
+from hfscan.cli.config import Configured
+from hfscan.cli.init import init
 from hfscan.cli.output import fail, say
 from hfscan.cli.repair import repair
 from hfscan.errors import HfscanError, UsageError
@@ -30,9 +32,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command(epilog=_EPILOG)(audit)
-app.command(epilog=_EPILOG)(repair)
+app.command(cls=Configured, epilog=_EPILOG)(audit)
+app.command(cls=Configured, epilog=_EPILOG)(repair)
 app.add_typer(bench, name="bench")
+app.command()(init)
 
 
 def _version(wanted: bool) -> None:
