@@ -33,7 +33,7 @@ RANKS = (
     {"errors"},
     {"types"},
     {"models", "channels", "detectors", "verdict", "report", "clock"},
-    {"weights", "inversion", "unlearn", "fmt", "model_tests", "metrics", "card"},
+    {"weights", "inversion", "unlearn", "fmt", "model_tests", "metrics", "card", "policy"},
     {"checkpoint", "hub"},
     {"train"},
     {"audit_state"},

@@ -81,7 +81,12 @@ def load(path: Path | None, group: TyperGroup) -> Config:
 
 
 def find() -> Path | None:
-    """The nearest file at or above the working directory, not above its repository.
+    """The nearest file with settings, at or above the working directory."""
+    return nearest(OWN, SHARED)
+
+
+def nearest(*names: str) -> Path | None:
+    """The nearest file of these names at or above the working directory, not above its repository.
 
     Outside of a repository only the working directory itself counts.
     """
@@ -92,8 +97,8 @@ def find() -> Path | None:
     above = [start, *start.parents]
     roots = [i for i, folder in enumerate(above) if os.path.exists(folder / ".git")]  # noqa: PTH110
     for folder in above[: roots[0] + 1 if roots else 1]:
-        for path in (folder / OWN, folder / SHARED):
-            if path.is_file() and (path.name == OWN or _has_table(path)):
+        for path in (folder / name for name in names):
+            if path.is_file() and (path.name != SHARED or _has_table(path)):
                 return Path(os.path.relpath(path, start))
     return None
 

@@ -46,6 +46,7 @@ def render(report: AuditReport) -> str:
             f"**{wording.verdict_sentence(report, markdown)}**",
             wording.evidence(report, markdown),
             wording.reason(report, _prose),
+            wording.accepted(report, _prose),
             _facts(wording.facts(report, markdown, _code)),
             *_tests(report),
             *_classes(report),
