@@ -15,10 +15,8 @@ from typing import Any
 
 from hfscan.errors import UsageError
 from hfscan.report.rules import VERDICT_RULES
-from hfscan.types import AuditReport, Suppression, Verdict
-
-SEVERITY = {Verdict.BACKDOORED: 2, Verdict.SUSPICIOUS: 1}
-"""Of the verdicts that are findings."""
+from hfscan.types import AuditReport, Suppression
+from hfscan.verdict import SEVERITY
 
 ACCEPTABLE = tuple(VERDICT_RULES[verdict.value] for verdict in SEVERITY)
 """Rules that decide the exit code; to accept another one would change nothing."""

@@ -32,7 +32,7 @@ FENCES = {
 RANKS = (
     {"errors"},
     {"types"},
-    {"models", "channels", "detectors", "verdict", "report", "clock"},
+    {"models", "channels", "detectors", "verdict", "comparison", "report", "clock"},
     {"weights", "inversion", "unlearn", "fmt", "model_tests", "metrics", "card", "policy"},
     {"checkpoint", "hub"},
     {"train"},

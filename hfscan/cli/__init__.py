@@ -13,6 +13,7 @@ from hfscan import __version__
 from hfscan.cli.audit import audit
 from hfscan.cli.bench import app as bench
 from hfscan.cli.config import Configured
+from hfscan.cli.diff import CONTEXT, diff
 from hfscan.cli.init import init
 from hfscan.cli.output import fail, say
 from hfscan.cli.repair import repair
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command(cls=Configured, epilog=_EPILOG)(audit)
 app.command(cls=Configured, epilog=_EPILOG)(repair)
+app.command(cls=Configured, context_settings=CONTEXT)(diff)
 app.add_typer(bench, name="bench")
 app.command()(init)
 
