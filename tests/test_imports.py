@@ -33,8 +33,8 @@ FENCES = {
 RANKS = (
     {"errors"},
     {"types"},
-    {"models", "channels", "detectors", "verdict", "report", "clock", "half"},
-    {"weights", "inversion", "unlearn", "fmt", "model_tests", "metrics", "card"},
+    {"models", "channels", "detectors", "verdict", "comparison", "report", "clock", "half"},
+    {"weights", "inversion", "unlearn", "fmt", "model_tests", "metrics", "card", "policy"},
     {"checkpoint", "hub"},
     {"train"},
     {"audit_state"},

@@ -12,6 +12,9 @@ import typer
 from hfscan import __version__
 from hfscan.cli.audit import audit
 from hfscan.cli.bench import app as bench
+from hfscan.cli.config import Configured
+from hfscan.cli.diff import CONTEXT, diff
+from hfscan.cli.init import init
 from hfscan.cli.output import fail, say
 from hfscan.cli.repair import repair
 from hfscan.cli.report import report
@@ -31,10 +34,12 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command(epilog=_EPILOG)(audit)
-app.command(epilog=_EPILOG)(repair)
+app.command(cls=Configured, epilog=_EPILOG)(audit)
+app.command(cls=Configured, epilog=_EPILOG)(repair)
 app.command(epilog=_EPILOG)(report)
+app.command(cls=Configured, context_settings=CONTEXT)(diff)
 app.add_typer(bench, name="bench")
+app.command()(init)
 
 
 def _version(wanted: bool) -> None:
