@@ -38,7 +38,7 @@ RANKS = (
     {"train"},
     {"audit_state"},
     {"data", "pipeline"},
-    {"bench"},
+    {"bench", "registries", "doctor"},
     {"cli"},
 )
 """From the bottom up: nothing imports from a higher rank."""

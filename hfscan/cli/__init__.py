@@ -12,6 +12,8 @@ import typer
 from hfscan import __version__
 from hfscan.cli.audit import audit
 from hfscan.cli.bench import app as bench
+from hfscan.cli.doctor import doctor
+from hfscan.cli.list import list_entries
 from hfscan.cli.output import fail, say
 from hfscan.cli.repair import repair
 from hfscan.errors import HfscanError, UsageError
@@ -33,6 +35,8 @@ app = typer.Typer(
 app.command(epilog=_EPILOG)(audit)
 app.command(epilog=_EPILOG)(repair)
 app.add_typer(bench, name="bench")
+app.command("list")(list_entries)
+app.command()(doctor)
 
 
 def _version(wanted: bool) -> None:

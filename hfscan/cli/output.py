@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 from hfscan.errors import HfscanError, UsageError
@@ -170,3 +171,13 @@ def print_data(text: str) -> None:
     """Print data on stdout, as it is."""
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
     sys.stdout.flush()
+
+
+def two_columns(rows: Mapping[str, str]) -> Table:
+    """Names and what is said of them, without lines around."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, said in rows.items():
+        table.add_row(Text(printable(name)), Text(printable(said, 400)))
+    return table

@@ -83,7 +83,7 @@ def choose_precision(net: nn.Module, images: ImageSet, settings: AuditSettings) 
         return Choice("fp32")
     plain = working_copy(net, "fp32")
     pixels = images.images[:COMPARED].to(next(net.parameters()).device).float().div_(255)
-    seconds = _seconds(plain, pixels[:TIMED])
+    seconds = seconds_of_pass(plain, pixels[:TIMED])
     if wanted != "auto":
         choice = Choice(wanted, _agreement(net, plain, wanted, pixels, seconds, settings))
         if choice.agreement < settings.min_agreement:
@@ -102,13 +102,24 @@ def _fastest_half(net: nn.Module, pixels: Tensor, seconds: float) -> Precision |
     """The fastest half precision, if it beats ``seconds`` of float32 by enough."""
     if seconds < MIN_SECONDS:
         return None
+    found = time_halves(net, pixels)
+    best = min(found, key=lambda name: found[name], default=None)
+    return best if best is not None and found[best] * MIN_SPEEDUP < seconds else None
+
+
+def time_halves(net: nn.Module, pixels: Tensor) -> dict[Precision, float]:
+    """Seconds of a pass in each half precision that the network's device has.
+
+    Args:
+        net: float32 ``(B, 3, H, W)`` in [0, 1] -> logits ``(B, K)``.
+        pixels: The images, where the network is.
+    """
     names: tuple[Precision, ...] = ("bf16",) if pixels.device.type == "cpu" else ("bf16", "fp16")
     found: dict[Precision, float] = {}
     for name in names:
         with contextlib.suppress(RuntimeError, TypeError, NotImplementedError):  # no such kernel
-            found[name] = _seconds(working_copy(net, name), pixels)
-    best = min(found, key=lambda name: found[name], default=None)
-    return best if best is not None and found[best] * MIN_SPEEDUP < seconds else None
+            found[name] = seconds_of_pass(working_copy(net, name), pixels)
+    return found
 
 
 def _agreement(
@@ -152,7 +163,7 @@ def _samples(net: nn.Module, pixels: Tensor, settings: AuditSettings) -> Tensor:
     return torch.cat(samples).contiguous(memory_format=torch.channels_last)
 
 
-def _seconds(net: nn.Module, pixels: Tensor) -> float:
+def seconds_of_pass(net: nn.Module, pixels: Tensor) -> float:
     """Of the fastest of three passes."""
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     best = float("inf")

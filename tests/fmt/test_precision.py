@@ -66,7 +66,7 @@ def test_auto_takes_what_is_fast_and_agrees(
     def measured(net: nn.Module, pixels: Tensor) -> float:
         return seconds[next(net.parameters()).dtype]
 
-    monkeypatch.setattr("hfscan.fmt.precision._seconds", measured)
+    monkeypatch.setattr("hfscan.fmt.precision.seconds_of_pass", measured)
     assert choose_precision(tiny_net, tiny_set, SETTINGS).name == "bf16"
     assert choose_precision(Brittle(tiny_net), tiny_set, SETTINGS).name == "fp32"
     seconds[torch.bfloat16] = 0.9
