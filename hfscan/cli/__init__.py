@@ -16,6 +16,7 @@ from hfscan.cli.doctor import doctor
 from hfscan.cli.list import list_entries
 from hfscan.cli.output import fail, say
 from hfscan.cli.repair import repair
+from hfscan.cli.sweep import sweep
 from hfscan.errors import HfscanError, UsageError
 
 EXIT_FAILED = 2
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command(epilog=_EPILOG)(audit)
 app.command(epilog=_EPILOG)(repair)
 app.add_typer(bench, name="bench")
+app.command()(sweep)
 app.command("list")(list_entries)
 app.command()(doctor)
 
@@ -74,13 +76,14 @@ def _run() -> int:
         return _wrong_usage(error)
     except HfscanError as error:
         _traceback_if_wanted()
-        fail(str(error), error.hint)
+        fail(str(error), error.hint, type(error).__name__)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     except Exception as error:  # a bug of ours must not look like a verdict
         _traceback_if_wanted()
         fail(
             f"unexpected {type(error).__name__}: {error}",
             "this is a bug in hfscan; HFSCAN_DEBUG=1 shows where, please report it",
+            type(error).__name__,
         )
         return EXIT_FAILED
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -36,8 +37,18 @@ def stderr() -> Console:
     return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
-def fail(message: str, hint: str = "") -> None:
-    """Print one line for an error, and one for the hint."""
+def fail(message: str, hint: str = "", kind: str = "UsageError") -> None:
+    """Print one line for an error, and one for the hint; with ``HFSCAN_ERRORS=json`` one JSON object.
+
+    Args:
+        message: What is wrong.
+        hint: What to do about it.
+        kind: Name of the exception's class, for programs.
+    """
+    if os.environ.get("HFSCAN_ERRORS") == "json":
+        data = {"error": message, "hint": hint, "kind": kind}
+        sys.stderr.write(json.dumps(data) + "\n")
+        return
     _line("error: ", "bold red", message)
     if hint:
         _line("hint: ", "cyan", hint)
