@@ -38,7 +38,7 @@ RANKS = (
     {"train"},
     {"audit_state"},
     {"data", "pipeline"},
-    {"bench", "registries", "doctor", "sweep"},
+    {"bench", "registries", "doctor", "sweep", "verify"},
     {"cli"},
 )
 """From the bottom up: nothing imports from a higher rank."""

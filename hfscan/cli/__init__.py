@@ -17,6 +17,7 @@ from hfscan.cli.list import list_entries
 from hfscan.cli.output import fail, say
 from hfscan.cli.repair import repair
 from hfscan.cli.sweep import sweep
+from hfscan.cli.verify import verify
 from hfscan.errors import HfscanError, UsageError
 
 EXIT_FAILED = 2
@@ -37,6 +38,7 @@ app.command(epilog=_EPILOG)(audit)
 app.command(epilog=_EPILOG)(repair)
 app.add_typer(bench, name="bench")
 app.command()(sweep)
+app.command()(verify)
 app.command("list")(list_entries)
 app.command()(doctor)
 
