@@ -61,7 +61,7 @@ def on_dask(
             for index, job in enumerate(jobs)
         }
         try:
-            for future in dask.as_completed(futures):
+            for future in dask.as_completed(futures, loop=client.loop):
                 yield _outcome(future.result, futures[future])
         finally:
             client.cancel(list(futures), force=True)
