@@ -19,6 +19,7 @@ from hfscan.types import (
     ModelFacts,
     RepairReport,
     RepairSettings,
+    Suppression,
     TestResult,
     Verdict,
 )
@@ -51,6 +52,7 @@ def report() -> AuditReport:
         notes=("note",),
         seconds={"tests": 1.5},
         versions={"hfscan": "0"},
+        suppression=Suppression("HFS002", "a toy model", "2027-01-31"),
     )
 
 
@@ -136,6 +138,7 @@ OPTIONAL = {
     ("data", "revision"),
     *(("tests", 0, key) for key in ("statistic", "p_value", "target")),
     ("target",),
+    ("suppression",),
 }
 """Where null is right too."""
 
@@ -195,6 +198,9 @@ def test_a_value_of_another_type(path: tuple[Any, ...], wrong: Any) -> None:
         (("layers", 0, "predictions", 0, 0), {"0": 10**30}),
         (("layers", 0, "predictions", 0), [{"0": 10}]),
         (("layers", 0, "predictions"), []),
+        (("suppression", "expires"), "soon"),
+        (("suppression", "expires"), "20270131"),
+        (("suppression", "expires"), "2027-02-30"),
     ],
     ids=str,
 )

@@ -26,6 +26,7 @@ from hfscan.types.basic import (
 from hfscan.types.images import DataFacts, ImageSet, stratified_order
 from hfscan.types.model import HubModel, ModelFacts
 from hfscan.types.repair import Defense, Metrics, Repaired, RepairReport, RepairSettings
+from hfscan.types.suppression import Suppression
 from hfscan.types.trial import Cell, Trial
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "RepairReport",
     "RepairSettings",
     "Repaired",
+    "Suppression",
     "TestResult",
     "Trial",
     "Verdict",

@@ -13,6 +13,7 @@ from hfscan.types.basic import SCHEMA, BoolArray, Channels, FloatArray, IntArray
 from hfscan.types.images import DataFacts
 from hfscan.types.model import ModelFacts
 from hfscan.types.read import index_in, typed
+from hfscan.types.suppression import Suppression
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -156,6 +157,7 @@ class AuditReport:
         notes: Warnings for the reader.
         seconds: Stage -> duration.
         versions: Package -> version.
+        suppression: Why the finding does not count, if somebody accepted it; the verdict stays.
     """
 
     model: ModelFacts
@@ -173,6 +175,7 @@ class AuditReport:
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    suppression: Suppression | None = None
 
     @property
     def flagged(self) -> Channels:
@@ -202,6 +205,7 @@ class AuditReport:
             "notes": list(self.notes),
             "seconds": dict(self.seconds),
             "versions": dict(self.versions),
+            "suppression": None if self.suppression is None else asdict(self.suppression),
         }
 
     @classmethod
@@ -252,6 +256,7 @@ class AuditReport:
             notes=typed(tuple[str, ...], data["notes"]),
             seconds=typed(dict[str, float], data["seconds"]),
             versions=typed(dict[str, str], data["versions"]),
+            suppression=typed(Suppression | None, data["suppression"]),
         )
 
 
