@@ -13,6 +13,7 @@ from hfscan import __version__
 from hfscan.cli.audit import audit
 from hfscan.cli.bench import app as bench
 from hfscan.cli.doctor import doctor
+from hfscan.cli.explain import explain
 from hfscan.cli.list import list_entries
 from hfscan.cli.output import fail, say
 from hfscan.cli.repair import repair
@@ -39,6 +40,7 @@ app.command(epilog=_EPILOG)(repair)
 app.add_typer(bench, name="bench")
 app.command()(sweep)
 app.command()(verify)
+app.command()(explain)
 app.command("list")(list_entries)
 app.command()(doctor)
 
