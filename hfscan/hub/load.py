@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,20 +76,26 @@ def load(
 def _download(
     reference: Reference, token: str | None, allow_pickle: bool, cache_dir: Path | None
 ) -> tuple[Path, str]:
-    wanted = ["config.json", "README.md", SAFETENSORS, *(PICKLES if allow_pickle else ())]
     with hub_errors(reference.id, reference.revision):
         api = hub_api(token)
         sha = api.resolve_revision(
             reference.id, revision=reference.revision, cache_dir=cache_dir
         ).resolved
-        folder = snapshot_download(
+        fetch = partial(
+            snapshot_download,
             reference.id,
             revision=sha,
-            allow_patterns=wanted,
             token=token,
             cache_dir=cache_dir,
             library_name="hfscan",
         )
+        folder = fetch(allow_patterns=["config.json"])
+        if (Path(folder) / "config.json").is_file():
+            read_config(
+                Path(folder)
+            )  # the weights of what cannot be audited are not worth the wait
+        pickles = PICKLES if allow_pickle else ()
+        folder = fetch(allow_patterns=["config.json", "README.md", SAFETENSORS, *pickles])
     _explain_missing_weights(Path(folder), reference, sha, token)
     return Path(folder), sha
 

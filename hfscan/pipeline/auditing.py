@@ -154,6 +154,7 @@ def _precision(model: HubModel, sample: ImageSet, settings: AuditSettings, clock
     return choose_precision(model.net, sample, settings) if clock.left() > 0 else Choice("fp32")
 
 
+NO_CONV = "it has no conv layer"
 NOTHING_TESTED = "none of its conv layers can be tested"
 
 
@@ -168,7 +169,7 @@ def _first_look(
     convs = conv_layers(model.net, one_image(model.net, sample))
     reason = obstacle(clean_accuracy, len(clean), model.num_classes)
     if not reason and not convs:
-        reason = "it has no conv layer"
+        reason = NO_CONV
     elif not reason and all(conv.skipped for conv in convs):
         reason = NOTHING_TESTED
     return AuditReport(
