@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from hfscan import __version__
+from hfscan.cli.action import app as action
 from hfscan.cli.audit import audit
 from hfscan.cli.bench import app as bench
 from hfscan.cli.config import Configured
@@ -50,6 +51,7 @@ app.command()(explain)
 app.command("list")(list_entries)
 app.command()(doctor)
 app.command()(init)
+app.add_typer(action, name="action", hidden=True)
 
 
 def _version(wanted: bool) -> None:
