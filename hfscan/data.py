@@ -48,6 +48,11 @@ def quiet_datasets() -> None:
     logging.getLogger("datasets").setLevel(logging.CRITICAL)
 
 
+def datasets_cache() -> Path:
+    """Where `datasets` keeps what it downloads and prepares."""
+    return Path(datasets.config.HF_DATASETS_CACHE)
+
+
 def load_images(
     source: str,
     *,
@@ -214,7 +219,7 @@ def _download(
 def _cache_of(split: str, cache_dir: Path | None) -> Path:
     """A place for each split: `datasets` takes what it finds in its own for all of them."""
     folder = f"split-{quote(split, safe='')[:80]}"
-    return (cache_dir or Path(datasets.config.HF_DATASETS_CACHE)) / "hfscan" / folder
+    return (cache_dir or datasets_cache()) / "hfscan" / folder
 
 
 def _are_parquet(files: Mapping[str, Sequence[str]]) -> bool:

@@ -17,11 +17,18 @@ from hfscan.types import (
     LayerAudit,
     Metrics,
     ModelFacts,
+    Picture,
     RepairReport,
     RepairSettings,
+    Suppression,
     TestResult,
     Verdict,
 )
+
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC"
+)
+"""A red one."""
 
 
 def report() -> AuditReport:
@@ -51,6 +58,8 @@ def report() -> AuditReport:
         notes=("note",),
         seconds={"tests": 1.5},
         versions={"hfscan": "0"},
+        pictures=(Picture("reversed", PIXEL, "one", 1, 0, 2, share=0.5),),
+        suppression=Suppression("HFS002", "a toy model", "2027-01-31"),
     )
 
 
@@ -136,6 +145,8 @@ OPTIONAL = {
     ("data", "revision"),
     *(("tests", 0, key) for key in ("statistic", "p_value", "target")),
     ("target",),
+    ("suppression",),
+    *(("pictures", 0, key) for key in ("channel", "label", "predicted", "share")),
 }
 """Where null is right too."""
 
@@ -195,6 +206,9 @@ def test_a_value_of_another_type(path: tuple[Any, ...], wrong: Any) -> None:
         (("layers", 0, "predictions", 0, 0), {"0": 10**30}),
         (("layers", 0, "predictions", 0), [{"0": 10}]),
         (("layers", 0, "predictions"), []),
+        (("suppression", "expires"), "soon"),
+        (("suppression", "expires"), "20270131"),
+        (("suppression", "expires"), "2027-02-30"),
     ],
     ids=str,
 )
