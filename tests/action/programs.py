@@ -51,10 +51,6 @@ for argument in sys.argv:
     form, _, file = argument.removeprefix("--output=").partition("=")
     if argument.startswith("--output=") and form in says.get("files", {{}}):
         Path(file).write_text(says["files"][form])
-    if argument.startswith("--out=") and "report" in says:
-        folder = Path(argument.removeprefix("--out="))
-        folder.mkdir()
-        (folder / "hfscan-report.json").write_text(says["report"])
 if says["code"] < 0:
     os.kill(os.getpid(), -says["code"])
 sys.exit(says["code"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from hfscan import cli
+
 from .programs import fake_hfscan, fake_python, script
-from .runner import Done, Runner, base_environment, commands
+from .runner import Done, Runner, Step, base_environment, commands, read_outputs
 
 INPUTS = {"model": "org/net", "clean-data": "cifar10", "cache": "false"}
 HOSTILE = '`id` $(id) "x"; ::error::\n::add-mask::é##[error]'
@@ -36,16 +39,11 @@ def audit(code: int, verdict: str, target: str = "", **more: Any) -> dict[str, A
 
 CLEAN = audit(0, "NO_BACKDOOR_FOUND")
 BACKDOORED = audit(1, "BACKDOORED", "airplane")
+REPAIRED = {"json": json.dumps({"verdict_after": "SUSPICIOUS"}), "markdown": "90.0%, 88.0%\n"}
 REPAIR = {
     "code": 0,
     "err": "written to x\npush to org/net: a pull request, on abc\n  write  a (1 bytes)\n",
-    "report": json.dumps(
-        {
-            "before": {"accuracy": 0.9, "images": 100},
-            "after": {"accuracy": 0.88, "images": 100},
-            "verdict_after": "NO_BACKDOOR_FOUND",
-        }
-    ),
+    "files": REPAIRED,
 }
 
 
@@ -58,7 +56,8 @@ class Tried:
 
     @property
     def calls(self) -> list[tuple[list[str], str | None, list[str]]]:
-        lines = (self.folder / "calls").read_text().splitlines()
+        path = self.folder / "calls"
+        lines = path.read_text().splitlines() if path.exists() else []
         calls = [tuple(json.loads(line)) for line in lines]
         return [call for call in calls if call[0][0] != "action"]
 
@@ -85,6 +84,32 @@ def attempt(tmp_path: Path) -> Try:
     return attempt
 
 
+@pytest.fixture
+def direct(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Try:
+    """The step of the audit alone, without a shell and in this process, which is quicker."""
+    files = {name: tmp_path / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
+
+    def direct(inputs: dict[str, str] | None = None, **says: dict[str, Any]) -> Tried:
+        program = fake_hfscan(tmp_path, {"audit": CLEAN} | says)
+        monkeypatch.setattr(sys, "argv", [str(program), "action", "run"])
+        monkeypatch.setenv("RUNNER_TEMP", str(tmp_path))
+        for name, value in (INPUTS | (inputs or {})).items():
+            monkeypatch.setenv(f"INPUT_{name.upper().replace('-', '_')}", value)
+        for name, path in files.items():
+            path.touch()
+            monkeypatch.setenv(name, str(path))
+        code = cli._run()
+        outputs = read_outputs(files["GITHUB_OUTPUT"].read_text(encoding="utf-8"))
+        summary = files["GITHUB_STEP_SUMMARY"].read_text(encoding="utf-8")
+        assert Path(outputs.pop("summary-file")).read_text(encoding="utf-8")
+        step = Step("Audit", "", {}, outputs, code, capfd.readouterr().out, summary)
+        return Tried(Done([step], outputs, code != 0), tmp_path)
+
+    return direct
+
+
 def test_a_shell_never_reads_an_input(attempt: Try, tmp_path: Path) -> None:
     canary = tmp_path / "workspace" / "canary"
     attack = f"a/b; touch {canary}; $(touch {canary}) `touch {canary}` '\" && touch {canary} #"
@@ -97,15 +122,16 @@ def test_a_shell_never_reads_an_input(attempt: Try, tmp_path: Path) -> None:
         assert f"--{name}={name} {attack}" in arguments
 
 
-@pytest.mark.parametrize("name", ["model", "clean-data", "split", "version", "token", "repair"])
-def test_nor_one_with_line_breaks(attempt: Try, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("names", [("version",), ("model", "clean-data", "split", "token")])
+def test_nor_one_with_line_breaks(attempt: Try, tmp_path: Path, names: tuple[str, ...]) -> None:
     canary = tmp_path / "workspace" / "canary"
-    attempt({name: f"x\ntouch {canary}\n::error::x"})
+    done = attempt(dict.fromkeys(names, f"x\ntouch {canary}\n::add-mask::x")).done
     assert not canary.exists()
+    assert "add-mask" not in {command.name for command in commands(done.log)}
 
 
-def test_no_value_is_taken_for_an_option(attempt: Try) -> None:
-    tried = attempt({"model": "--allow-pickle", "clean-data": "--help", "split": "-o"})
+def test_no_value_is_taken_for_an_option(direct: Try) -> None:
+    tried = direct({"model": "--allow-pickle", "clean-data": "--help", "split": "-o"})
     ((arguments, _, _),) = tried.calls
     assert arguments[0] == "audit"
     assert arguments[1:3] == ["--clean-data=--help", "--split=-o"]
@@ -137,8 +163,8 @@ def test_only_what_was_asked_for_is_passed_on(attempt: Try) -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_without_a_report_it_fails(attempt: Try, says: dict[str, Any], code: str, why: str) -> None:
-    done = attempt(audit=says).done
+def test_without_a_report_it_fails(direct: Try, says: dict[str, Any], code: str, why: str) -> None:
+    done = direct(audit=says).done
     assert done.failed
     assert done.outputs == dict.fromkeys(done.outputs, "") | {"exit-code": code}
     (error,) = commands(done.log)
@@ -147,15 +173,15 @@ def test_without_a_report_it_fails(attempt: Try, says: dict[str, Any], code: str
     assert done.summary.startswith("## hfscan audit: failed\n\nNothing is known about `org/net`: ")
 
 
-def test_a_wanted_report_that_is_missing_is_a_failure(attempt: Try) -> None:
-    done = attempt({"sarif": "true"}).done
+def test_a_wanted_report_that_is_missing_is_a_failure(direct: Try) -> None:
+    done = direct({"sarif": "true"}).done
     assert (done.failed, done.outputs["exit-code"]) == (True, "2")
     assert "there is no report.sarif" in done.log
 
 
-def test_all_reports(attempt: Try) -> None:
+def test_all_reports(direct: Try) -> None:
     files = {"files": {"sarif": "{}", "html": "<p>"}}
-    tried = attempt({"sarif": "true", "html": "TRUE"}, audit=audit(0, "SUSPICIOUS", **files))
+    tried = direct({"sarif": "true", "html": "TRUE"}, audit=audit(0, "SUSPICIOUS", **files))
     for name, content in files["files"].items():
         assert Path(tried.done.outputs[f"report-{name}"]).read_text() == content
 
@@ -171,9 +197,9 @@ def test_all_reports(attempt: Try) -> None:
     ],
 )
 def test_the_verdict_is_shown_whatever_fails(
-    attempt: Try, verdict: str, code: int, level: str
+    direct: Try, verdict: str, code: int, level: str
 ) -> None:
-    done = attempt(audit=audit(code, verdict)).done
+    done = direct(audit=audit(code, verdict)).done
     assert done.failed == (code != 0)
     assert (done.outputs["verdict"], done.outputs["exit-code"]) == (verdict, str(code))
     (command,) = commands(done.log)
@@ -215,26 +241,27 @@ def test_without_one_the_jobs_own_is_left(attempt: Try) -> None:
     ],
     ids=str,
 )
-def test_wrong_inputs_are_refused_at_once(attempt: Try, inputs: dict[str, str], why: str) -> None:
-    tried = attempt(inputs)
+def test_wrong_inputs_are_refused_at_once(direct: Try, inputs: dict[str, str], why: str) -> None:
+    tried = direct(inputs)
     assert tried.commands == []
     assert (tried.done.failed, tried.done.outputs["exit-code"]) == (True, "4")
     assert why in commands(tried.done.log)[0].message
 
 
-def test_a_dry_run_lists_what_a_push_would_do(attempt: Try) -> None:
-    tried = attempt({"repair": "dry-run"}, audit=BACKDOORED, repair=REPAIR)
+def test_a_dry_run_lists_what_a_push_would_do(direct: Try) -> None:
+    tried = direct({"repair": "dry-run"}, audit=BACKDOORED, repair=REPAIR)
     assert tried.commands == ["audit", "repair"]
     assert tried.calls[1][0][-2:] == ["--push", "--dry-run"]
     assert tried.done.outputs["pr-url"] == ""
-    assert "90.0% before, 88.0% after" in tried.done.summary
+    assert "the repaired network is still SUSPICIOUS." in tried.done.summary
+    assert tried.done.summary.endswith("\n\n90.0%, 88.0%\n")
     lines = "push to org/net: a pull request, on abc\n  write  a (1 bytes)"
     assert f"```\n{lines}\n```" in tried.done.summary
 
 
 @pytest.mark.parametrize("says", [CLEAN, audit(3, "INCONCLUSIVE")])
-def test_nothing_is_repaired_where_nothing_was_found(attempt: Try, says: dict[str, Any]) -> None:
-    assert attempt({"repair": "pr"}, audit=says).commands == ["audit"]
+def test_nothing_is_repaired_where_nothing_was_found(direct: Try, says: dict[str, Any]) -> None:
+    assert direct({"repair": "pr"}, audit=says).commands == ["audit"]
 
 
 @pytest.mark.parametrize(("code", "expected"), [(0, "2"), (1, "1")])
@@ -244,30 +271,31 @@ def test_nothing_is_repaired_where_nothing_was_found(attempt: Try, says: dict[st
         ({"code": 2, "err": "error: accuracy fell\n"}, "error: accuracy fell"),
         (REPAIR, "no pull request was opened"),
         ({**REPAIR, "err": "pushed: https://x/y)[z](w/discussions/1\n"}, "no pull request"),
+        ({"code": 0, "err": "pushed: https://x/y/discussions/1\n"}, "there is no report"),
     ],
 )
 def test_a_repair_that_fails(
-    attempt: Try, code: int, expected: str, repair: dict[str, Any], why: str
+    direct: Try, code: int, expected: str, repair: dict[str, Any], why: str
 ) -> None:
     says = audit(code, "BACKDOORED")
-    done = attempt({"repair": "pr"}, audit=says, repair=repair).done
+    done = direct({"repair": "pr"}, audit=says, repair=repair).done
     assert (done.failed, done.outputs["exit-code"]) == (True, expected)
     assert (done.outputs["verdict"], done.outputs["pr-url"]) == ("BACKDOORED", "")
     last = commands(done.log)[-1]
     assert (last.name, last.properties["title"]) == ("error", "hfscan: the repair failed")
     assert why in last.message
-    assert "### Repair: failed" in done.summary
+    assert "## hfscan repair: failed\n" in done.summary
 
 
-def test_a_repair_that_changes_nothing(attempt: Try) -> None:
+def test_a_repair_that_changes_nothing(direct: Try) -> None:
     nothing = {**REPAIR, "err": "nothing differs, nothing was pushed\n"}
-    done = attempt({"repair": "pr"}, audit=audit(0, "SUSPICIOUS"), repair=nothing).done
+    done = direct({"repair": "pr"}, audit=audit(0, "SUSPICIOUS"), repair=nothing).done
     assert (done.failed, done.outputs["pr-url"]) == (False, "")
     assert "nothing differs, nothing was pushed" in done.summary
 
 
-def test_no_summary_if_none_is_wanted(attempt: Try) -> None:
-    assert attempt({"summary": "false"}).done.summary == ""
+def test_no_summary_if_none_is_wanted(direct: Try) -> None:
+    assert direct({"summary": "false"}).done.summary == ""
 
 
 def test_a_comment_is_written_though_the_audit_fails(attempt: Try) -> None:
@@ -290,7 +318,7 @@ def test_what_is_installed(attempt: Try) -> None:
     assert (Path(package.split()[-1]) / "pyproject.toml").is_file()
 
 
-@pytest.mark.parametrize("version", ["0.1.0", "1.2", "1.2.3rc1", "2.0.0.post1"])
+@pytest.mark.parametrize("version", ["0.1.0", "1.2.3rc1"])
 def test_a_version_of_the_package_index(attempt: Try, version: str) -> None:
     tried = attempt({"version": version})
     assert (tried.folder / "pip.log").read_text().splitlines()[-1].split()[
@@ -298,9 +326,7 @@ def test_a_version_of_the_package_index(attempt: Try, version: str) -> None:
     ] == f"hfscan=={version}"
 
 
-@pytest.mark.parametrize(
-    "version", ["latest", "1", ">=1.0", "1.0 --pre", "1.0\n2.0", "1.0;x", "1.0*"]
-)
+@pytest.mark.parametrize("version", ["latest", "1.0 --pre", "1.0\n2.0", "1.0;x"])
 def test_what_is_no_version_is_not_installed(attempt: Try, version: str) -> None:
     tried = attempt({"version": version})
     assert (tried.done.failed, tried.done.outputs["exit-code"]) == (True, "2")
