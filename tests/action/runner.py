@@ -116,7 +116,9 @@ class Runner:
         needs: dict[str, Any] = {}
         for name, job in definition["jobs"].items():
             wanted = [job["needs"]] if isinstance(job.get("needs"), str) else job.get("needs", [])
-            if any(one not in needs or needs[one]["result"] != "success" for one in wanted):
+            ready = all(needs.get(one, {}).get("result") == "success" for one in wanted)
+            here = {"github": self.github, "functions": {"success": ready}}
+            if not condition(job.get("if", "success()"), here):
                 continue
             env = definition.get("env", {}) | job.get("env", {})
             for matrix in _matrix(job.get("strategy", {}).get("matrix", {})):
