@@ -25,6 +25,7 @@ FENCES = {
     "sklearn": ("detectors/", "bench/"),
     "timm": ("hub/", "models/"),
     "matplotlib": ("bench/plot.py",),
+    "jinja2": ("report/html.py",),
     "click": (),
 }
 """Library -> the files that may import it."""
@@ -32,8 +33,8 @@ FENCES = {
 RANKS = (
     {"errors"},
     {"types", "jsonl"},
-    {"models", "channels", "detectors", "verdict", "report", "clock"},
-    {"weights", "inversion", "unlearn", "fmt", "model_tests", "metrics", "card"},
+    {"models", "channels", "detectors", "verdict", "comparison", "report", "clock", "half"},
+    {"weights", "inversion", "unlearn", "fmt", "model_tests", "metrics", "card", "policy"},
     {"checkpoint", "hub"},
     {"train"},
     {"audit_state"},

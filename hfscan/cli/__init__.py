@@ -10,13 +10,18 @@ from typing import Annotated
 import typer
 
 from hfscan import __version__
+from hfscan.cli.action import app as action
 from hfscan.cli.audit import audit
 from hfscan.cli.bench import app as bench
+from hfscan.cli.config import Configured
+from hfscan.cli.diff import CONTEXT, diff
 from hfscan.cli.doctor import doctor
 from hfscan.cli.explain import explain
+from hfscan.cli.init import init
 from hfscan.cli.list import list_entries
 from hfscan.cli.output import fail, say
 from hfscan.cli.repair import repair
+from hfscan.cli.report import report
 from hfscan.cli.sweep import sweep
 from hfscan.cli.verify import verify
 from hfscan.errors import HfscanError, UsageError
@@ -35,14 +40,18 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command(epilog=_EPILOG)(audit)
-app.command(epilog=_EPILOG)(repair)
+app.command(cls=Configured, epilog=_EPILOG)(audit)
+app.command(cls=Configured, epilog=_EPILOG)(repair)
+app.command(epilog=_EPILOG)(report)
+app.command(cls=Configured, context_settings=CONTEXT)(diff)
 app.add_typer(bench, name="bench")
 app.command()(sweep)
 app.command()(verify)
 app.command()(explain)
 app.command("list")(list_entries)
 app.command()(doctor)
+app.command()(init)
+app.add_typer(action, name="action", hidden=True)
 
 
 def _version(wanted: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Format = Literal["console", "json", "markdown"]
+Format = Literal["console", "json", "markdown", "sarif", "html"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 DetectorName = Literal["elliptic", "kmeans"]
 MethodName = Literal["fmt-flow", "ft", "fp", "clp", "anp", "nc", "nad", "fmt"]
@@ -97,4 +97,32 @@ Verbose = Annotated[
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=_REPORT)
+]
+Output = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FORMAT=FILE",
+        help="Write the report to a file as well; may be repeated.",
+        rich_help_panel=_REPORT,
+    ),
+]
+IgnoreFile = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="Accepted findings; default: .hfscan-ignore.toml, found upward.",
+        rich_help_panel=_REPORT,
+    ),
+]
+Baseline = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="JSON report of an earlier audit: exit with 1 only for what is new since.",
+        rich_help_panel=_REPORT,
+    ),
 ]

@@ -76,6 +76,17 @@ def reason(report: AuditReport, quote: Quote) -> str:
     return f"Reason: {quote(report.reason)}" if report.reason else ""
 
 
+def accepted(report: AuditReport, quote: Quote) -> str:
+    """Until when and why the finding is accepted; empty if it is not."""
+    known = report.suppression
+    if known is None:
+        return ""
+    return (
+        f"Suppressed: {quote(known.rule)} is accepted for these weights until {quote(known.expires)}. "
+        f"{quote(known.reason)}"
+    )
+
+
 def evidence(report: AuditReport, quote: Quote) -> str:
     """Statistic and p-value of the test that says most; empty without any."""
     test = leading_test(report)
