@@ -81,8 +81,10 @@ def main() -> None:
 def _run() -> int:
     try:
         return int(app(standalone_mode=False) or 0)
-    except SystemExit:  # of a broken pipe; its code 1 would be a verdict
-        return EXIT_FAILED
+    except (
+        SystemExit
+    ) as ended:  # of completion; or of a broken pipe, whose code 1 would be a verdict
+        return EXIT_FAILED if ended.code else 0
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
     except typer.TyperException as error:
