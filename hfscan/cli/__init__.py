@@ -33,11 +33,13 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command(cls=Configured, epilog=_EPILOG)(audit)
-app.command(cls=Configured, epilog=_EPILOG)(repair)
-app.command(cls=Configured, context_settings=CONTEXT)(diff)
+app.command(epilog=_EPILOG)(audit)
+app.command(epilog=_EPILOG)(repair)
 app.add_typer(bench, name="bench")
-app.command()(init)
+app.command(context_settings=CONTEXT)(diff)
+for _command in app.registered_commands:
+    _command.cls = Configured
+app.command()(init)  # a broken file must not keep it from writing a new one
 
 
 def _version(wanted: bool) -> None:
