@@ -17,12 +17,18 @@ from hfscan.types import (
     LayerAudit,
     Metrics,
     ModelFacts,
+    Picture,
     RepairReport,
     RepairSettings,
     Suppression,
     TestResult,
     Verdict,
 )
+
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC"
+)
+"""A red one."""
 
 
 def report() -> AuditReport:
@@ -52,6 +58,7 @@ def report() -> AuditReport:
         notes=("note",),
         seconds={"tests": 1.5},
         versions={"hfscan": "0"},
+        pictures=(Picture("reversed", PIXEL, "one", 1, 0, 2, share=0.5),),
         suppression=Suppression("HFS002", "a toy model", "2027-01-31"),
     )
 
@@ -139,6 +146,7 @@ OPTIONAL = {
     *(("tests", 0, key) for key in ("statistic", "p_value", "target")),
     ("target",),
     ("suppression",),
+    *(("pictures", 0, key) for key in ("channel", "label", "predicted", "share")),
 }
 """Where null is right too."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Format = Literal["console", "json", "markdown"]
+Format = Literal["console", "json", "markdown", "sarif", "html"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 DetectorName = Literal["elliptic", "kmeans"]
 MethodName = Literal["fmt-flow", "ft", "fp", "clp", "anp", "nc", "nad", "fmt"]
@@ -89,6 +89,25 @@ Memory = Annotated[
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads; default: all cores.", rich_help_panel=_RUN)
 ]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress bars.", rich_help_panel=_REPORT)
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Show every layer.", rich_help_panel=_REPORT)
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=_REPORT)
+]
+Output = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FORMAT=FILE",
+        help="Write the report to a file as well; may be repeated.",
+        rich_help_panel=_REPORT,
+    ),
+]
 IgnoreFile = Annotated[
     Path | None,
     typer.Option(
@@ -106,13 +125,4 @@ Baseline = Annotated[
         help="JSON report of an earlier audit: exit with 1 only for what is new since.",
         rich_help_panel=_REPORT,
     ),
-]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress bars.", rich_help_panel=_REPORT)
-]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", help="Show every layer.", rich_help_panel=_REPORT)
-]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=_REPORT)
 ]

@@ -12,6 +12,7 @@ from hfscan.errors import AuditError
 from hfscan.types.basic import SCHEMA, BoolArray, Channels, FloatArray, IntArray, Verdict
 from hfscan.types.images import DataFacts
 from hfscan.types.model import ModelFacts
+from hfscan.types.pictures import MAX_PICTURES, Picture
 from hfscan.types.read import index_in, typed
 from hfscan.types.suppression import Suppression
 
@@ -157,6 +158,7 @@ class AuditReport:
         notes: Warnings for the reader.
         seconds: Stage -> duration.
         versions: Package -> version.
+        pictures: Of suspicious channels and inverted triggers, for people to look at.
         suppression: Why the finding does not count, if somebody accepted it; the verdict stays.
     """
 
@@ -175,6 +177,7 @@ class AuditReport:
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    pictures: tuple[Picture, ...] = ()
     suppression: Suppression | None = None
 
     @property
@@ -205,6 +208,7 @@ class AuditReport:
             "notes": list(self.notes),
             "seconds": dict(self.seconds),
             "versions": dict(self.versions),
+            "pictures": [asdict(picture) for picture in self.pictures],
             "suppression": None if self.suppression is None else asdict(self.suppression),
         }
 
@@ -256,6 +260,7 @@ class AuditReport:
             notes=typed(tuple[str, ...], data["notes"]),
             seconds=typed(dict[str, float], data["seconds"]),
             versions=typed(dict[str, str], data["versions"]),
+            pictures=_pictures_from(data["pictures"], model.num_classes),
             suppression=typed(Suppression | None, data["suppression"]),
         )
 
@@ -291,6 +296,16 @@ def _layer_from_dict(data: Mapping[str, Any], clean_predictions: tuple[int, ...]
     for channel in data["flagged"]:
         flagged[index_in(channel, channels)] = True
     return LayerAudit(name, channels, accuracy, predictions, flagged, tested)
+
+
+def _pictures_from(data: Any, classes: int) -> tuple[Picture, ...]:
+    if len(data) > MAX_PICTURES:
+        raise ValueError(f"{len(data)} pictures are more than {MAX_PICTURES}")
+    pictures: tuple[Picture, ...] = typed(tuple[Picture, ...], data)
+    for picture in pictures:
+        for label in (picture.label, picture.predicted):
+            index_in(label or 0, classes)
+    return pictures
 
 
 def _sparse(counts: IntArray) -> dict[str, int]:

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from hfscan.bench.defenses.ft import TUNING
 from hfscan.channels import one_image, probing
-from hfscan.train import FitConfig, bfloat16, fit
+from hfscan.half import autocast
+from hfscan.train import FitConfig, fit
 from hfscan.types import FloatArray, ImageSet, Progress, Repaired, silent
 
 CONSISTENCY = 1.4826
@@ -150,7 +151,7 @@ class NeuralCleanse:
 
     def _logits(self, net: nn.Module, pixels: Tensor) -> Tensor:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        with bfloat16(pixels.device, wanted=self.autocast):
+        with autocast(pixels.device, wanted=self.autocast):
             logits: Tensor = net(pixels)
         return logits.float()
 
