@@ -44,15 +44,15 @@ app.command(epilog=_EPILOG)(audit)
 app.command(epilog=_EPILOG)(repair)
 app.command(epilog=_EPILOG)(report)
 app.command(context_settings=CONTEXT)(diff)
-app.add_typer(bench, name="bench")
 app.command()(sweep)
 app.command()(verify)
-for _command in app.registered_commands:  # the others have no settings
-    _command.cls = Configured
 app.command()(explain)
 app.command("list")(list_entries)
 app.command()(doctor)
-app.command()(init)
+app.add_typer(bench, name="bench")
+for _command in app.registered_commands:
+    _command.cls = Configured
+app.command()(init)  # a broken file must not keep it from writing a new one
 app.add_typer(action, name="action", hidden=True)
 
 
@@ -83,8 +83,10 @@ def main() -> None:
 def _run() -> int:
     try:
         return int(app(standalone_mode=False) or 0)
-    except SystemExit:  # of a broken pipe; its code 1 would be a verdict
-        return EXIT_FAILED
+    except (
+        SystemExit
+    ) as ended:  # of completion; or of a broken pipe, whose code 1 would be a verdict
+        return EXIT_FAILED if ended.code else 0
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
     except typer.TyperException as error:
