@@ -286,6 +286,19 @@ def create_repo(request: Request) -> Reply:
     return as_json({"url": url})
 
 
+@route("GET", "/api/models")
+def list_models(request: Request) -> Reply:
+    query, found = request.query, []
+    for (kind, name), repo in request.hub.repos.items():
+        card = readable_card(repo.resolve("main"))
+        task = card.get("pipeline_tag")
+        visible = kind == "model" and (not repo.private or request.is_member(repo))
+        by_author = query.get("author") in (None, name.split("/")[0])
+        if visible and by_author and query.get("pipeline_tag") in (None, task):
+            found.append({"id": name, "modelId": name, "private": repo.private, "tags": []})
+    return as_json(found[: int(query.get("limit", len(found)))])
+
+
 @route("GET", f"{API}(?:/revision/{REV})?")
 def repo_info(request: Request) -> Reply:
     repo = request.repo()

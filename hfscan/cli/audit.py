@@ -119,6 +119,8 @@ def audit(
         FailOn,
         typer.Option(help="Least verdict that exits with 1.", rich_help_panel=o._REPORT),
     ] = "suspicious",
+    ignore_file: o.IgnoreFile = None,
+    baseline: o.Baseline = None,
     report_format: Annotated[
         o.Format,
         typer.Option("--format", "-f", help="What to print.", rich_help_panel=o._REPORT),
@@ -153,6 +155,7 @@ def audit(
     """
     from hfscan.cli.loading import load_clean, load_model, prepare
     from hfscan.cli.output import bars, parse_outputs, say
+    from hfscan.cli.policy import read_policy
     from hfscan.cli.quantities import parse_duration, parse_size
     from hfscan.cli.report import deliver
     from hfscan.cli.state import Inputs, absolute, audits_folder, remember
@@ -180,6 +183,7 @@ def audit(
     began = perf_counter()
     seconds = None if budget is None else parse_duration(budget)
     files = parse_outputs(output or [], FORMATS)
+    policy = read_policy(model, ignore_file, baseline)
     prepare(threads, quiet)
     loaded = load_model(
         model,
@@ -230,10 +234,11 @@ def audit(
         label_map=None if label_map is None else str(label_map.resolve()),
         allow_pickle=allow_pickle,
     )
+    report, counts = policy.judge(report)
     remember(report, inputs)
     shown = renderable(report, verbose=verbose)
     deliver(report, FORMATS, shown, "json" if json else report_format, files)
-    raise typer.Exit(exit_code(report, fail_on))
+    raise typer.Exit(exit_code(report, fail_on if counts else "never"))
 
 
 def exit_code(report: AuditReport, fail_on: FailOn) -> int:

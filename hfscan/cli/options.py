@@ -108,3 +108,21 @@ Output = Annotated[
         rich_help_panel=_REPORT,
     ),
 ]
+IgnoreFile = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="Accepted findings; default: .hfscan-ignore.toml, found upward.",
+        rich_help_panel=_REPORT,
+    ),
+]
+Baseline = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="JSON report of an earlier audit: exit with 1 only for what is new since.",
+        rich_help_panel=_REPORT,
+    ),
+]

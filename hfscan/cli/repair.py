@@ -221,7 +221,11 @@ def repair(
     )
     check_repair_settings(settings)
     files = parse_outputs(output or [], REPAIR_FORMATS)
-    defense = defense_named(method, _typed(context))
+    defense = defense_named(
+        method,
+        _tuning_from(context, "COMMANDLINE"),
+        _tuning_from(context, "ENVIRONMENT", "DEFAULT_MAP"),
+    )
     pushing = {"--to": to, "--dry-run": dry_run, "--create-pr": create_pr is not None}
     wanted = [option for option, given in pushing.items() if given]
     if wanted and not push:
@@ -268,15 +272,15 @@ def repair(
         _publish(plan, dry_run=dry_run, yes=yes, message=commit_message, token=token)
 
 
-def _typed(context: typer.Context) -> dict[str, float]:
-    """The options of tuning that were typed, not left at their defaults."""
+def _tuning_from(context: typer.Context, *places: str) -> dict[str, float]:
+    """The options of tuning that are from one of these places, not left at their defaults."""
     from hfscan.cli.method import OF_THE_DEFAULT, OF_TUNING
 
     sources = {name: context.get_parameter_source(name) for name in OF_THE_DEFAULT + OF_TUNING}
     return {
         name: context.params[name]
         for name, source in sources.items()
-        if source is not None and source.name == "COMMANDLINE"
+        if source is not None and source.name in places
     }
 
 

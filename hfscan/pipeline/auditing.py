@@ -15,6 +15,7 @@ from hfscan.clock import Clock
 from hfscan.detectors import DETECTORS, Detector
 from hfscan.errors import AuditError, UsageError
 from hfscan.fmt import (
+    Choice,
     LayerProfile,
     Limits,
     choose_precision,
@@ -108,7 +109,7 @@ def audit(
             kept.keep_tests(results)
     conclusion = conclude(results)
     with timed(seconds, "channels"):
-        choice = kept.choice() or choose_precision(model.net, sample, settings)
+        choice = kept.choice() or _precision(model, sample, settings, clock)
         kept.keep_choice(choice)
         settings = dataclasses.replace(settings, precision=choice.name)
         profiles = []
@@ -148,6 +149,12 @@ def audit(
     return dataclasses.replace(report, pictures=drawn)
 
 
+def _precision(model: HubModel, sample: ImageSet, settings: AuditSettings, clock: Clock) -> Choice:
+    """The precision of the channels' test; nothing is compared when no time is left for them."""
+    return choose_precision(model.net, sample, settings) if clock.left() > 0 else Choice("fp32")
+
+
+NO_CONV = "it has no conv layer"
 NOTHING_TESTED = "none of its conv layers can be tested"
 
 
@@ -162,7 +169,7 @@ def _first_look(
     convs = conv_layers(model.net, one_image(model.net, sample))
     reason = obstacle(clean_accuracy, len(clean), model.num_classes)
     if not reason and not convs:
-        reason = "it has no conv layer"
+        reason = NO_CONV
     elif not reason and all(conv.skipped for conv in convs):
         reason = NOTHING_TESTED
     return AuditReport(
