@@ -32,7 +32,7 @@ FENCES = {
 
 RANKS = (
     {"errors"},
-    {"types", "jsonl"},
+    {"types", "jsonl", "reasons"},
     {"models", "channels", "detectors", "verdict", "comparison", "report", "clock", "half"},
     {"weights", "inversion", "unlearn", "fmt", "model_tests", "metrics", "card", "policy"},
     {"checkpoint", "hub"},

@@ -142,7 +142,6 @@ def sweep(
     """
     from hfscan.cli.quantities import parse_duration
     from hfscan.cli.state import absolute
-    from hfscan.report import FORMATS
     from hfscan.sweep.process import Job
     from hfscan.sweep.queue import read_records, remaining
     from hfscan.sweep.record import sweep_exit_code
@@ -177,7 +176,7 @@ def sweep(
         Job(
             model,
             tuple(arguments),
-            ("html" if "html" in FORMATS else "markdown",),
+            ("html",),
             seconds,
             _threads(threads, jobs, backend),
             token,

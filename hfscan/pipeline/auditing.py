@@ -26,6 +26,7 @@ from hfscan.model_tests import ModelTest
 from hfscan.pipeline.inputs import check_settings, fitted
 from hfscan.pipeline.pictures import draw_channels
 from hfscan.pipeline.testing import limits_of, run_tests, timed
+from hfscan.reasons import NO_CONV, NOTHING_TESTED
 from hfscan.types import (
     AuditReport,
     AuditSettings,
@@ -152,10 +153,6 @@ def audit(
 def _precision(model: HubModel, sample: ImageSet, settings: AuditSettings, clock: Clock) -> Choice:
     """The precision of the channels' test; nothing is compared when no time is left for them."""
     return choose_precision(model.net, sample, settings) if clock.left() > 0 else Choice("fp32")
-
-
-NO_CONV = "it has no conv layer"
-NOTHING_TESTED = "none of its conv layers can be tested"
 
 
 def _first_look(

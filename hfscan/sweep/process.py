@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hfscan.reasons import NO_CONV, NOTHING_TESTED
 from hfscan.sweep.record import Record, Status
 
 UNSUPPORTED = ("ModelError", "UnsafeWeightsError")
@@ -208,6 +209,4 @@ def _record(model: str, code: int, report: dict[str, Any]) -> Record:
 
 
 def _inconclusive(reason: str) -> Status:
-    from hfscan.pipeline.auditing import NO_CONV, NOTHING_TESTED  # takes seconds, and is rare
-
     return "unsupported" if reason in (NO_CONV, NOTHING_TESTED) else "inconclusive"

@@ -93,7 +93,7 @@ def test_a_sweep_and_its_files(run: Run) -> None:
     lines = [json.loads(line) for line in Path("sweep.jsonl").read_text().splitlines()]
     assert len(lines) == len({line["model"] for line in lines}) == 5
     (found,) = [line for line in lines if line["counts"]]
-    assert Path(found["reports"]["markdown"]).read_text() == "report of org/backdoored"
+    assert Path(found["reports"]["html"]).read_text() == "report of org/backdoored"
     folder = Path("sweep-reports")
     assert Path(found["reports"]["json"]).name in (folder / "index.html").read_text()
     assert "org/crash" in (folder / "summary.md").read_text()
