@@ -199,10 +199,10 @@ def _finite(value: float | None) -> float | None:
 
 
 def _layers(before: AuditReport, after: AuditReport) -> Iterator[LayerChange]:
-    others = {layer.layer: layer for layer in after.layers if not layer.skipped}
+    others = {layer.layer: layer for layer in after.layers if layer.accuracy.size}
     for layer in before.layers:
         other = others.get(layer.layer)
-        if other is not None and not layer.skipped and other.channels == layer.channels:
+        if other is not None and layer.accuracy.size and other.channels == layer.channels:
             yield LayerChange(layer.layer, layer, other)
 
 
@@ -218,7 +218,7 @@ def _warnings(before: AuditReport, after: AuditReport, shared: int) -> Iterator[
     if before.versions.get("hfscan") != after.versions.get("hfscan"):
         yield "the audits are of different versions of hfscan"
     for report, which in ((before, "first"), (after, "second")):
-        tested = sum(not layer.skipped for layer in report.layers)
+        tested = sum(layer.accuracy.size > 0 for layer in report.layers)
         if tested > shared:
             yield f"{tested - shared} of {tested} layers of the {which} audit have no like in the other"
 

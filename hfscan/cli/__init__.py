@@ -40,17 +40,19 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command(cls=Configured, epilog=_EPILOG)(audit)
-app.command(cls=Configured, epilog=_EPILOG)(repair)
+app.command(epilog=_EPILOG)(audit)
+app.command(epilog=_EPILOG)(repair)
 app.command(epilog=_EPILOG)(report)
-app.command(cls=Configured, context_settings=CONTEXT)(diff)
-app.add_typer(bench, name="bench")
-app.command(cls=Configured)(sweep)
-app.command(cls=Configured)(verify)
+app.command(context_settings=CONTEXT)(diff)
+app.command()(sweep)
+app.command()(verify)
 app.command()(explain)
 app.command("list")(list_entries)
 app.command()(doctor)
-app.command()(init)
+app.add_typer(bench, name="bench")
+for _command in app.registered_commands:
+    _command.cls = Configured
+app.command()(init)  # a broken file must not keep it from writing a new one
 app.add_typer(action, name="action", hidden=True)
 
 

@@ -74,6 +74,8 @@ _ADDED = _made()
 class Configured(TyperCommand):
     """A command with ``--config`` and ``--show-config``."""
 
+    configured = True
+
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
     ) -> Any:
@@ -100,6 +102,8 @@ class Configured(TyperCommand):
             rest = super().parse_args(ctx, args)
         except typer.BadParameter as error:
             raise _with_origin(error) from error
+        if ctx.resilient_parsing:
+            return rest
         _refuse_own_config(ctx)
         _warn_of_unknown_variables(ctx)
         if showing:

@@ -132,8 +132,10 @@ def _tables(
         table, full = _table(path, data, key), f"{name} {key}".strip()
         if isinstance(command, TyperGroup):
             yield from _tables(path, table, command, full)
-        elif isinstance(command, TyperCommand):
+        elif isinstance(command, TyperCommand) and getattr(command, "configured", False):
             yield full, dict(_values(path, full, table, command))
+        else:  # not of `hfscan.cli.config.Configured`: the values would have no effect
+            raise UsageError(f"{path}: {full} takes no settings", f"leave [{key}] out")
 
 
 def _unknown(problem: str, key: str, known: Iterable[str]) -> UsageError:

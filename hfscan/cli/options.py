@@ -89,15 +89,6 @@ Memory = Annotated[
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads; default: all cores.", rich_help_panel=_RUN)
 ]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress bars.", rich_help_panel=_REPORT)
-]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", help="Show every layer.", rich_help_panel=_REPORT)
-]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=_REPORT)
-]
 Output = Annotated[
     list[str] | None,
     typer.Option(
@@ -125,4 +116,13 @@ Baseline = Annotated[
         help="JSON report of an earlier audit: exit with 1 only for what is new since.",
         rich_help_panel=_REPORT,
     ),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress bars.", rich_help_panel=_REPORT)
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Show every layer.", rich_help_panel=_REPORT)
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=_REPORT)
 ]

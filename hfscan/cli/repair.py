@@ -13,7 +13,7 @@ from hfscan.cli import options as o
 
 if TYPE_CHECKING:
     from hfscan.cli.state import Inputs
-    from hfscan.hub import PushPlan
+    from hfscan.hub.push import PushPlan
     from hfscan.types import AuditReport, HubModel, ImageSet, RepairReport
 
 MAX_IMAGES = 5000

@@ -62,5 +62,5 @@ def _parsed(path: Path, data: bytes) -> dict[str, Any]:
 def lines_of(path: Path, table: str) -> list[int]:
     """The lines on which entries ``[[table]]`` begin; only right where no text contains such a line."""
     header = re.compile(rf"\s*\[\[\s*[\"']?{re.escape(table)}[\"']?\s*\]\]")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").split("\n")
     return [number for number, line in enumerate(lines, 1) if header.match(line)]

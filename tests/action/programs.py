@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ set -e
 mkdir -p "$4/bin"
 printf '#!/usr/bin/env bash\\nprintf "%%s\\\\n" "$*" >> "{log}"\\n' > "$4/bin/pip"
 ln -s "{program}" "$4/bin/hfscan"
+ln -s "{hf}" "$4/bin/hf"
 chmod +x "$4/bin/pip"
 """
 """A Python whose virtual environments have a pip that only writes its arguments down."""
@@ -43,7 +45,8 @@ with Path({record!r}).open("a") as record:
 if sys.argv[1] == "action":
     from hfscan.cli import main
     main()
-says = json.loads(Path({says!r}).read_text())[sys.argv[1]]
+known = json.loads(Path({says!r}).read_text())
+says = known.get(sys.argv[-1], known[sys.argv[1]])
 sys.stdout.write(says.get("out", ""))
 sys.stdout.flush()
 sys.stderr.write(says.get("err", ""))
@@ -51,10 +54,9 @@ for argument in sys.argv:
     form, _, file = argument.removeprefix("--output=").partition("=")
     if argument.startswith("--output=") and form in says.get("files", {{}}):
         Path(file).write_text(says["files"][form])
-    if argument.startswith("--out=") and "report" in says:
-        folder = Path(argument.removeprefix("--out="))
-        folder.mkdir()
-        (folder / "hfscan-report.json").write_text(says["report"])
+for file, text in says.get("writes", {{}}).items():
+    Path(file).parent.mkdir(exist_ok=True)
+    Path(file).write_text(text)
 if says["code"] < 0:
     os.kill(os.getpid(), -says["code"])
 sys.exit(says["code"])
@@ -69,9 +71,15 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
+def scripts() -> Path:
+    """Where the programs of this Python are."""
+    return Path(sysconfig.get_path("scripts"))
+
+
 def fake_python(folder: Path, program: Path) -> Path:
     """A Python that installs ``program`` as hfscan; pip's arguments are in ``pip.log``."""
-    return script(folder / "python", PYTHON.format(log=folder / "pip.log", program=program))
+    text = PYTHON.format(log=folder / "pip.log", program=program, hf=scripts() / "hf")
+    return script(folder / "python3", text)
 
 
 def fake_hfscan(folder: Path, says: Mapping[str, Any]) -> Path:
@@ -83,7 +91,7 @@ def fake_hfscan(folder: Path, says: Mapping[str, Any]) -> Path:
 
 SERVER = """
 import json, os, signal, socket, sys
-import hfscan.cli.loading, hfscan.data, hfscan.hub, hfscan.pipeline, hfscan.pipeline.testing, hfscan.report
+import hfscan.cli.loading, hfscan.data, hfscan.hub.push, hfscan.pipeline, hfscan.pipeline.testing, hfscan.report
 from hfscan.cli import main
 from hfscan.model_tests import MaximumMargin
 

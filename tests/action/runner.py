@@ -38,9 +38,13 @@ class Step:
     summary: str = ""
     inner: Done | None = None
 
+    ignored: bool = False
+
     @property
     def failed(self) -> bool:
-        return bool(self.code) or (self.inner is not None and self.inner.failed)
+        """Whether it makes the job fail."""
+        wrong = bool(self.code) or (self.inner is not None and self.inner.failed)
+        return wrong and not self.ignored
 
 
 @dataclass
@@ -103,7 +107,7 @@ class Runner:
         outputs = {
             name: expand(one["value"], contexts) for name, one in definition["outputs"].items()
         }
-        return Done(done, outputs, any(map(_counts, done, definition["runs"]["steps"])))
+        return Done(done, outputs, any(step.failed for step in done))
 
     def workflow(self, path: Path, secrets: Mapping[str, str] | None = None) -> dict[str, Done]:
         """Run the jobs of a workflow one after the other; a job that is skipped is not there."""
@@ -112,7 +116,9 @@ class Runner:
         needs: dict[str, Any] = {}
         for name, job in definition["jobs"].items():
             wanted = [job["needs"]] if isinstance(job.get("needs"), str) else job.get("needs", [])
-            if any(one not in needs or needs[one]["result"] != "success" for one in wanted):
+            ready = all(needs.get(one, {}).get("result") == "success" for one in wanted)
+            here = {"github": self.github, "functions": {"success": ready}}
+            if not condition(job.get("if", "success()"), here):
                 continue
             env = definition.get("env", {}) | job.get("env", {})
             for matrix in _matrix(job.get("strategy", {}).get("matrix", {})):
@@ -140,8 +146,9 @@ class Runner:
             if not condition(step.get("if", "success()"), here):
                 continue
             finished = self._step(step, here, env, f"step {number + 1}")
+            finished.ignored = step.get("continue-on-error", False)
             done.append(finished)
-            success = success and not _counts(finished, step)
+            success = success and not finished.failed
             outcome = "failure" if finished.failed else "success"
             if "id" in step:
                 known[step["id"]] = {"outputs": finished.outputs, "outcome": outcome}
@@ -189,10 +196,6 @@ class Runner:
         outputs = read_outputs(files["GITHUB_OUTPUT"].read_text(encoding="utf-8"))
         summary = files["GITHUB_STEP_SUMMARY"].read_text(encoding="utf-8")
         return Step(name, "", {}, outputs, run.returncode, run.stdout, summary)
-
-
-def _counts(done: Step, step: dict[str, Any]) -> bool:
-    return done.failed and not step.get("continue-on-error", False)
 
 
 def _matrix(matrix: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:

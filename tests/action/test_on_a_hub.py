@@ -123,7 +123,8 @@ def test_its_summary(repaired: Done) -> None:
     assert summary.startswith("## hfscan audit: BACKDOORED\n")
     assert f"| **{TARGET}** | 455.07 | ████████████████████ |" in summary
     assert f"[Pull request]({repaired.outputs['pr-url']})" in summary
-    assert "Accuracy on 13 held-out clean images: 100.0% before, 100.0% after." in summary
+    assert "\n## hfscan repair\n" in summary
+    assert "### Accuracy on held-out clean images" in summary
 
 
 def test_its_pull_request(github: GitHub, repaired: Done) -> None:

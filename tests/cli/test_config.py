@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -168,6 +169,23 @@ def test_help_needs_no_file(run: Run, place: Path) -> None:
     assert run("audit", SHOW).code == 4
 
 
+def test_completion_reads_no_file(place: Path) -> None:
+    write(place, "[broken")
+    words = {"COMP_WORDS": "hfscan audit --ima", "COMP_CWORD": "2", "HFSCAN_AUDIT_X": "1"}
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.argv[0] = 'hfscan'; import hfscan.cli; hfscan.cli.main()",
+        ],
+        env=os.environ | words | {"_HFSCAN_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.split(), done.stderr) == (["--image-column", "--images"], "")
+
+
 def test_a_model_does_not_decide_how_it_is_audited(
     run: Run, victims: Victims, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +212,7 @@ HOSTILE = {
     "nothing alike": ("[bench.plot]\nzzz = 1", "'zzz'", "known: format, out"),
     "unknown table": ("[audti]", "'audti' is no command", "did you mean audit?"),
     "key without a table": ("images = 3", "'images' is no command", "known:"),
+    "no settings": ("[init]", "init takes no settings", "leave [init] out"),
     "no table": ("audit = 3", "'audit' must be a table", "write [audit]"),
     "text for a number": ("[audit]\nimages = '3'", "a whole number, not '3'", "audit --help"),
     "yes for a number": ("[audit]\nimages = true", "must be a whole number, not True", ""),
@@ -238,7 +257,7 @@ def test_a_file_hands_out_no_rights(run: Run, place: Path, key: str) -> None:
     tables = [
         name
         for name, command in commands().commands.items()
-        if name != "bench" and key in settings(command)
+        if name not in ("bench", "init") and key in settings(command)
     ]
     for name in tables:
         write(place, f"[{name}]\n{key} = 'x'")

@@ -56,7 +56,7 @@ class Trigger:
 
 @dataclass(frozen=True)
 class NeuralCleanse:
-    """Invert, find the outlier, unlearn.
+    """Invert a patch for each class, and unlearn the one that is an outlier.
 
     Cost: for each class ``steps`` passes with gradient over ``batch_size`` images; ``tuning.epochs``
     passes over the clean images.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hfscan.cli.action.workflow import Level, annotate
-from hfscan.report.text import code_block, code_span, markdown, percent, printable
+from hfscan.report.text import code_block, code_span, markdown, printable
 
 TO_REPAIR = ("SUSPICIOUS", "BACKDOORED")
 VERDICTS = ("NO_BACKDOOR_FOUND", "INCONCLUSIVE", *TO_REPAIR)
@@ -87,31 +87,30 @@ def pull_request(lines: tuple[str, ...]) -> str:
 
 def failed_repair(error: str) -> str:
     """Markdown for a repair that did not happen."""
-    return f"### Repair: failed\n\n{markdown(error, 1000)}\n"
+    return f"## hfscan repair: failed\n\n{markdown(error, 1000)}\n"
 
 
 @dataclass(frozen=True)
 class Repair:
-    """The part of a repair's JSON report that is told.
+    """The part of a repair's reports that is told.
 
     Args:
-        before: Accuracy on held-out clean images, in [0, 1].
-        after: The same of the repaired network.
-        images: How many these are.
         verdict: Of the repaired network, one of `VERDICTS`.
+        report: The whole report, in Markdown.
     """
 
-    before: float
-    after: float
-    images: int
     verdict: str
+    report: str
 
     @classmethod
-    def read(cls, path: Path) -> Repair:
-        """Read ``hfscan-report.json``, which hfscan has just written."""
-        data = json.loads(path.read_text(encoding="utf-8"))
-        before, after = data["before"], data["after"]
-        return cls(before["accuracy"], after["accuracy"], after["images"], data["verdict_after"])
+    def read(cls, json_report: Path, markdown_report: Path) -> Repair | None:
+        """Read what ``hfscan repair`` wrote; None if it wrote something else."""
+        try:
+            verdict = json.loads(json_report.read_text(encoding="utf-8"))["verdict_after"]
+            report = markdown_report.read_text(encoding="utf-8")
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+        return cls(verdict, report) if verdict in VERDICTS else None
 
     @property
     def result(self) -> str:
@@ -135,11 +134,6 @@ class Repair:
             lines: What the repair wrote to stderr.
         """
         url = pull_request(lines)
-        link = f" [Pull request]({url})." if url else ""
         push = "\n".join(printable(line, 300) for line in lines if line.startswith(_PUSH))
-        block = "" if url or not push else f"\n{code_block(push)}\n"
-        accuracy = (
-            f"Accuracy on {self.images:,} held-out clean images: {percent(self.before)} before, "
-            f"{percent(self.after)} after."
-        )
-        return f"### Repair\n\n{accuracy} {self.result}{link}\n{block}"
+        done = f"[Pull request]({url})" if url else code_block(push or "nothing was pushed")
+        return f"## hfscan repair\n\n{self.result}\n\n{done}\n\n{self.report}"

@@ -24,6 +24,8 @@ FILES = {
 }
 """Format -> file name."""
 
+REPAIR_FILES = {"json": "repair.json", "markdown": "repair.md"}
+
 
 def run() -> None:
     """Audit a model and exit as ``hfscan audit`` does; without a report, with 2 or 4, never with 0."""
@@ -74,24 +76,23 @@ def _audit(inputs: Inputs, folder: Path) -> tuple[int, str]:
 def _repair(inputs: Inputs, folder: Path) -> tuple[int, str]:
     """Exit code and a section of the summary."""
     done = hfscan(repair_arguments(inputs, folder), child_environment(inputs.token))
-    error = _repair_error(inputs, done)
-    if error:
+    repair = say.Repair.read(folder / REPAIR_FILES["json"], folder / REPAIR_FILES["markdown"])
+    url = say.pull_request(done.lines)
+    error = _repair_error(inputs, done, url)
+    if error or repair is None:
+        error = error or "there is no report, though hfscan exited with 0"
         annotate("error", "hfscan: the repair failed", error)
         return FAILED, say.failed_repair(error)
-    url = say.pull_request(done.lines)
     set_outputs({"pr-url": url})
-    repair = say.Repair.read(folder / "repaired" / "hfscan-report.json")
     repair.annotate(url)
     return 0, repair.summary(done.lines)
 
 
-def _repair_error(inputs: Inputs, done: Finished) -> str:
+def _repair_error(inputs: Inputs, done: Finished, url: str) -> str:
     if done.code != 0:
         return done.error
     unchanged = "nothing differs, nothing was pushed" in done.lines
-    if inputs.repair == "pr" and not unchanged and not say.pull_request(done.lines):
-        return "no pull request was opened"
-    return ""
+    return "no pull request was opened" if inputs.repair == "pr" and not (url or unchanged) else ""
 
 
 def audit_arguments(inputs: Inputs, files: dict[str, Path]) -> list[str]:
@@ -124,4 +125,5 @@ def repair_arguments(inputs: Inputs, folder: Path) -> list[str]:
     cache = [f"--cache-dir={inputs.cache_folder}"] if inputs.cache_folder else []
     push = ["--dry-run"] if inputs.repair == "dry-run" else ["--create-pr", "--yes"]
     report, out = f"--report={folder / FILES['json']}", f"--out={folder / 'repaired'}"
-    return ["repair", report, out, *cache, "--push", *push]
+    outputs = [f"--output={name}={folder / file}" for name, file in REPAIR_FILES.items()]
+    return ["repair", report, out, *outputs, *cache, "--push", *push]
