@@ -37,7 +37,11 @@ ACCURACY = 0.01
 """Largest difference of the clean accuracy that agrees."""
 
 MOVED: Mapping[Precision, float] = {"fp32": 0.03, "bf16": 0.1, "fp16": 0.1}
-"""Precision -> largest share of a channel's predictions that may be of other classes, on average over channels."""
+"""Precision -> largest share of a channel's predictions that may be of other classes, on average over channels.
+
+Measured with the example network and 60 channels, with other threads and batch sizes than in the audit: 0.0 % in
+fp32, 0.1 % in bf16. A report in bf16 that was tested again in fp32 came to 5.1 % (200 channels).
+"""
 
 FLAGS = 0.01
 """Largest share of channels that may be flagged otherwise."""
