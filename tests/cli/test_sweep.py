@@ -160,11 +160,12 @@ def _interrupts() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("fake", "_interrupts")
-def test_ctrl_c_leaves_a_file_to_go_on_from(run: Run) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_file_to_go_on_from(run: Run, number: signal.Signals) -> None:
     def interrupt() -> None:
         while len(conclusions()) < 2:
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
