@@ -191,6 +191,8 @@ def test_a_value_of_another_type(path: tuple[Any, ...], wrong: Any) -> None:
         (("model", "num_classes"), 10**15),
         (("model", "input_size"), [3, 8]),
         (("clean_predictions",), [5, 5]),
+        (("clean_predictions", 0), -1),
+        (("clean_predictions", 0), 10**19),
         (("layers", 0, "channels"), 3),
         (("layers", 0, "channels"), 10**15),
         (("layers", 0, "flagged"), [2]),

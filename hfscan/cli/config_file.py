@@ -24,6 +24,7 @@ SECRET = "token"
 
 TYPED = {
     "allow-pickle": "it lowers the guard",
+    "audit-options": "any option could be in it",
     "cache-dir": "what lies in a cache stands in for the Hub",
     "create-pr": "it is part of a push",
     "force": "it overrules a safeguard",

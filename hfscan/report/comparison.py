@@ -66,7 +66,7 @@ def sections(comparison: Comparison, quote: Quote, code: Quote) -> list[Section]
         Section("", ("", "Before", "After"), _facts(before, after, quote, code)),
         Section(
             "Model-level tests",
-            ("Test", "Statistic>", "after>", "p-value>", "after>", "Stands out most", "after"),
+            ("Test", "Statistic>", "after>", "p-value>", "after>", "Top class", "after"),
             [_test(test, before, quote) for test in comparison.tests],
         ),
         *(_classes(test, before, quote) for test in comparison.tests),

@@ -236,6 +236,8 @@ class AuditReport:
     def _read(cls, data: Mapping[str, Any]) -> AuditReport:
         model = typed(ModelFacts, data["model"])
         clean_predictions = typed(tuple[int, ...], data["clean_predictions"])
+        if any(not 0 <= count < 2**31 for count in clean_predictions):
+            raise ValueError("a count of clean predictions is out of its range")
         if len(clean_predictions) != model.num_classes:
             raise ValueError(f"{len(clean_predictions)} figures for {model.num_classes} classes")
         target = data["target"]

@@ -75,24 +75,17 @@ def test_a_backdoored_one_is_not(tmp_path: Path, hub: LoopbackHub) -> None:
     assert "hfscan audit: BACKDOORED" in done["audit"].summary
 
 
-def test_a_failed_audit_uploads_nothing(tmp_path: Path, hub: LoopbackHub) -> None:
-    done = machine(tmp_path, hub, {"audit": {"code": 0}}).workflow(EXAMPLES / "sync-model.yml")
-    assert [(name, job.failed) for name, job in done.items()] == [("audit", True)]
-    assert done["audit"].names == ["Check out", "Audit"]
-
-
 def test_a_pull_request_uploads_nothing(tmp_path: Path, hub: LoopbackHub) -> None:
     runner = machine(tmp_path, hub, {"audit": reports("NO_BACKDOOR_FOUND", 0)}, "pull_request")
     done = runner.workflow(EXAMPLES / "sync-model.yml")
     assert [(name, job.failed) for name, job in done.items()] == [("audit", False)]
 
 
-@pytest.mark.parametrize("code", [0, 1])
-def test_nightly(tmp_path: Path, hub: LoopbackHub, code: int) -> None:
+def test_nightly(tmp_path: Path, hub: LoopbackHub) -> None:
     written = {"nightly-reports/summary.md": "## Sweep\n", "nightly.jsonl": "{}\n"}
-    runner = machine(tmp_path, hub, {"sweep": {"code": code, "writes": written}})
+    runner = machine(tmp_path, hub, {"sweep": {"code": 1, "writes": written}})
     (job,) = runner.workflow(EXAMPLES / "nightly.yml").values()
-    assert job.failed == bool(code)
+    assert job.failed
     assert job.summary == "## Sweep\n"
     assert job.step("Keep the reports").arguments["path"].split() == [
         "nightly.jsonl",

@@ -89,9 +89,10 @@ def github(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHub]:
 
 @pytest.fixture(scope="module")
 def repaired(github: GitHub) -> Done:
-    """A backdoored model, and ``repair: pr``."""
-    inputs = {"model": "org/net", "repair": "pr", "token": github.site.hub.token} | IMAGES
-    return github.runner("repaired").action(inputs)
+    """A backdoored model, and ``repair: pr`` by a Trusted Publisher, without a token."""
+    publisher = {"HF_OIDC_RESOURCE": "org/net", "HF_OIDC_ID_TOKEN": github.site.hub.id_token}
+    inputs = {"model": "org/net", "repair": "pr"} | IMAGES
+    return github.runner("repaired").action(inputs, publisher)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def test_its_pull_request(github: GitHub, repaired: Done) -> None:
     assert [commit.sha for commit in repo.commits] == [pull.base], "main has changed"
     notices = [one for one in commands(repaired.log) if one.properties["title"] != "hfscan"]
     assert repaired.outputs["pr-url"] in notices[-1].message
-    assert github.site.hub.token not in repaired.log + repaired.summary
+    assert github.site.hub.exchanged_token not in repaired.log + repaired.summary
 
 
 def test_a_repair_that_did_not_help_says_so(repaired: Done) -> None:
@@ -164,6 +165,25 @@ def test_a_broken_model_fails_closed(github: GitHub) -> None:
     assert "hint: " in error.message
     assert done.summary.startswith("## hfscan audit: failed\n")
     assert "Keep model and data" not in done.names
+
+
+def test_a_model_that_is_not_there(github: GitHub) -> None:
+    """Without its commit there is no cache, and the audit says why."""
+    done = github.runner("nothing").action({"model": "org/nothing"} | IMAGES)
+    assert done.outputs["exit-code"] == "2"
+    assert done.step("Resolve commits").outputs == {"key": ""}
+    (error,) = commands(done.log)
+    assert "org/nothing was not found on the Hub" in error.message
+    assert not [step.uses for step in done.steps if "cache" in step.uses]
+
+
+def test_an_unknown_publisher_is_an_error_of_one_line(github: GitHub) -> None:
+    publisher = {"HF_OIDC_RESOURCE": "org/net", "HF_OIDC_ID_TOKEN": "of someone else"}
+    done = github.runner("publisher").action({"model": "org/net"} | IMAGES, publisher)
+    assert done.outputs["exit-code"] == "2"
+    (error,) = commands(done.log)
+    assert "error: " in error.message
+    assert "bug in hfscan" not in error.message
 
 
 def test_what_is_cached_is_what_is_audited(github: GitHub, clean: Done) -> None:

@@ -20,13 +20,16 @@ INPUTS = {"model": "org/net", "clean-data": "cifar10", "cache": "false"}
 HOSTILE = '`id` $(id) "x"; ::error::\n::add-mask::é##[error]'
 
 
-def report(verdict: str = "NO_BACKDOOR_FOUND", target: str = "") -> str:
+def report(
+    verdict: str = "NO_BACKDOOR_FOUND", target: str = "", suppression: dict[str, str] | None = None
+) -> str:
     """The part of a JSON report that the action reads."""
     found = {
         "verdict": verdict,
         "target": {"index": 0, "name": target} if target else None,
         "reason": "as the test says",
         "model": {"weights_file": "model.safetensors"},
+        "suppression": suppression,
     }
     return json.dumps(found)
 
@@ -145,6 +148,7 @@ def test_only_what_was_asked_for_is_passed_on(attempt: Try) -> None:
     given = ["--clean-data", "--split", "--fail-on", "--output", "--output"]
     assert options == ["audit", *given, "--", "org/net"]
     assert "--fail-on=suspicious" in arguments
+    assert tried.done.names == ["Set up Python", "Install hfscan", "Audit"]
 
 
 @pytest.mark.parametrize(
@@ -259,8 +263,13 @@ def test_a_dry_run_lists_what_a_push_would_do(direct: Try) -> None:
     assert f"```\n{lines}\n```" in tried.done.summary
 
 
-@pytest.mark.parametrize("says", [CLEAN, audit(3, "INCONCLUSIVE")])
-def test_nothing_is_repaired_where_nothing_was_found(direct: Try, says: dict[str, Any]) -> None:
+ACCEPTED = audit(0, "BACKDOORED", files={"json": report("BACKDOORED", "", {"reason": "known"})})
+
+
+@pytest.mark.parametrize("says", [CLEAN, audit(3, "INCONCLUSIVE"), ACCEPTED])
+def test_nothing_is_repaired_where_nothing_was_found_or_it_was_accepted(
+    direct: Try, says: dict[str, Any]
+) -> None:
     assert direct({"repair": "pr"}, audit=says).commands == ["audit"]
 
 
@@ -299,7 +308,6 @@ def test_no_summary_if_none_is_wanted(direct: Try) -> None:
 
 
 def test_a_comment_is_written_though_the_audit_fails(attempt: Try) -> None:
-    assert "Comment" not in attempt(audit=BACKDOORED).done.names
     done = attempt({"comment": "true"}, audit=BACKDOORED).done
     assert done.failed
     assert done.step("Comment").code == 0

@@ -32,5 +32,6 @@ def test_a_reason_cannot_draw(name: str) -> None:
         report = replace(audit_report(), suppression=Suppression("HFS001", reason, "2030-12-31"))
         text = FORMATS[name](report)
         assert text.isascii() or text.replace("\n", "").isprintable()
-        assert "<script>" not in text or name in ("console", "json", "sarif")
-        assert "](" not in text or name != "markdown"
+        if name not in ("json", "sarif", "console"):
+            assert "<script" not in text
+            assert "](" not in text or name == "html"  # there it is no link

@@ -27,12 +27,14 @@ class Finding:
         target: Name of the suspected class, or nothing.
         reason: One sentence.
         weights_file: Name of the file in the model.
+        accepted: Whether somebody accepted it (``.hfscan-ignore.toml``).
     """
 
     verdict: str
     target: str
     reason: str
     weights_file: str
+    accepted: bool = False
 
     @classmethod
     def read(cls, path: Path) -> Finding | None:
@@ -41,10 +43,16 @@ class Finding:
             data = json.loads(path.read_text(encoding="utf-8"))
             target = data["target"]["name"] if data["target"] else ""
             texts = (data["verdict"], target, data["reason"], data["model"]["weights_file"])
+            accepted = bool(data["suppression"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         known = texts[0] in VERDICTS and all(isinstance(text, str) for text in texts)
-        return cls(*texts) if known else None
+        return cls(*texts, accepted) if known else None
+
+    @property
+    def to_repair(self) -> bool:
+        """Whether there is something that nobody wants to keep."""
+        return self.verdict in TO_REPAIR and not self.accepted
 
     @property
     def safe_target(self) -> str:

@@ -70,9 +70,10 @@ def child_environment(token: str) -> dict[str, str]:
     Args:
         token: Of the Hub; empty leaves what is there.
     """
+    unwanted = ("GITHUB_TOKEN", "HFSCAN_ERRORS")  # errors are read here, as lines
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("INPUT_") and name != "GITHUB_TOKEN"
+        if not name.startswith("INPUT_") and name not in unwanted
     }
     return kept | {"COLUMNS": "120"} | ({"HF_TOKEN": token} if token else {})

@@ -67,7 +67,7 @@ def _audit(inputs: Inputs, folder: Path) -> tuple[int, str]:
     set_outputs({"verdict": found.verdict, "target": found.safe_target} | reports)
     found.annotate(inputs.model, done.code)
     summary = files["markdown"].read_text(encoding="utf-8")
-    if inputs.repair == "none" or found.verdict not in say.TO_REPAIR:
+    if inputs.repair == "none" or not found.to_repair:
         return done.code, summary
     repaired, section = _repair(inputs, folder)
     return done.code or repaired, f"{summary}\n{section}"
