@@ -17,7 +17,6 @@ from hfscan.fmt.engine import Engine, Responses, make_engine
 from hfscan.fmt.profile import PASS_ERRORS
 from hfscan.fmt.screen import image_order
 from hfscan.metrics import accuracy, predict
-from hfscan.model_tests import TESTS
 from hfscan.pipeline import check_settings, fitted, low_outliers, run_tests
 from hfscan.pipeline.testing import limits_of
 from hfscan.report.text import percent, plural
@@ -37,7 +36,11 @@ ACCURACY = 0.01
 """Largest difference of the clean accuracy that agrees."""
 
 MOVED: Mapping[Precision, float] = {"fp32": 0.03, "bf16": 0.1, "fp16": 0.1}
-"""Precision -> largest share of a channel's predictions that may be of other classes, on average over channels."""
+"""Precision -> largest share of a channel's predictions that may be of other classes, on average over channels.
+
+Measured with the example network and 60 channels, with other threads and batch sizes than in the audit: 0.0 % in
+fp32, 0.1 % in bf16. A report in bf16 that was tested again in fp32 came to 5.1 % (200 channels).
+"""
 
 FLAGS = 0.01
 """Largest share of channels that may be flagged otherwise."""
@@ -256,18 +259,18 @@ def _tests(
     model: HubModel, clean: ImageSet, report: AuditReport, progress: Progress
 ) -> Iterator[Check]:
     """The model-level tests, and the verdict that follows from them."""
-    known = [test for test in report.tests if not test.skipped and test.name in TESTS]
-    for test in report.tests:
-        if test not in known:
-            yield Check(test.name, None, test.skipped or "hfscan has no such test")
-    if not known:
+    if not report.tests:
         return
     results = {
         result.name: result
         for result in run_tests(model.net, clean, seed=report.settings.seed, progress=progress)
     }
-    yield from (_test(test, results[test.name]) for test in known)
-    if len(known) == len(report.tests):
+    for test in report.tests:
+        if test.skipped or test.name not in results:
+            yield Check(test.name, None, test.skipped or "it cannot be made again by itself")
+        else:
+            yield _test(test, results[test.name])
+    if all(test.name in results for test in report.tests):
         found = conclude(tuple(results[test.name] for test in report.tests))
         same = (found.verdict, found.target) == (report.verdict, report.target)
         said = f"{found.verdict.value}, the report has {report.verdict.value}"

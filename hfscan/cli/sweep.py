@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -314,7 +316,7 @@ def _run(
         return
     view = SweepView(len(todo), jobs)
     outcomes = BACKENDS[backend](todo, jobs, scheduler, Processes(view.started))
-    with closing(outcomes), shown(view, quiet):  # type: ignore[type-var]
+    with _interruptible(), closing(outcomes), shown(view, quiet):  # type: ignore[type-var]
         for outcome in outcomes:
             record = _write_reports(out, outcome)
             append_record(out, record)
@@ -322,6 +324,16 @@ def _run(
             view.finished(record)
             if not quiet:
                 line(view, record)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """To be terminated is to be interrupted: the audits that run must not be left behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def reports_folder(out: Path) -> Path:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,9 @@ from hfscan.sweep.record import Record
 
 Backend = Callable[[Sequence[Job], int, str | None, Processes], Iterator[Outcome]]
 """Jobs, how many at a time, the scheduler's address, and what is running -> outcomes, as they come."""
+
+AWAKE = 0.5
+"""Seconds between looks at what is done: an interrupt that comes just before a long wait is not heard in it."""
 
 WAIT = 30
 """Seconds to wait for a scheduler, and for its first worker."""
@@ -34,9 +37,10 @@ def on_this_machine(
         raise UsageError("--scheduler is for other machines", "name one: --backend dask or ray")
     pool = ThreadPoolExecutor(workers)
     try:
-        futures = [pool.submit(perform, job, processes) for job in jobs]
-        for future in as_completed(futures):
-            yield future.result()
+        pending = {pool.submit(perform, job, processes) for job in jobs}
+        while pending:
+            done, pending = wait(pending, AWAKE, FIRST_COMPLETED)
+            yield from (future.result() for future in done)
     finally:
         processes.kill_all()
         pool.shutdown(cancel_futures=True)
@@ -80,9 +84,8 @@ def on_ray(
         remote = ray.remote(perform)
         pending = {remote.remote(job): job for job in jobs}
         while pending:
-            (done, *_), _ = ray.wait(list(pending), num_returns=1)
-            job = pending.pop(done)
-            yield _outcome(partial(ray.get, done), job)
+            for done in ray.wait(list(pending), num_returns=1, timeout=AWAKE)[0]:
+                yield _outcome(partial(ray.get, done), pending.pop(done))
     finally:
         ray.shutdown()
 

@@ -8,16 +8,16 @@ from urllib.parse import quote
 
 from hfscan.report.text import printable
 from hfscan.sweep.record import Record
-from hfscan.sweep.summary import REASON, cells, grouped, headline, said
+from hfscan.sweep.summary import REASON, Group, cells, grouped, headline, said
 
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; }
+table { border-collapse: collapse; width: 100%; min-width: 50rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #8886; }
-td { overflow-wrap: anywhere; } td.n, th.n { text-align: right; white-space: nowrap; }
+td { overflow-wrap: break-word; max-width: 30rem; } td.n, th.n { text-align: right; white-space: nowrap; }
 """.strip()
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -41,7 +41,7 @@ def render(records: Sequence[Record], total: int) -> str:
         total: How many there are.
     """
     sections = "\n".join(
-        f"<h2>{escape(group.title)} ({len(group.records)})</h2>\n{_table(group.records)}"
+        f"<h2>{escape(group.title)} ({len(group.records)})</h2>\n{_table(group)}"
         for group in grouped(records)
     )
     return (
@@ -54,10 +54,11 @@ def render(records: Sequence[Record], total: int) -> str:
     )
 
 
-def _table(records: Sequence[Record]) -> str:
+def _table(group: Group) -> str:
     head = "".join(f'<th scope="col"{_class(kind)}>{name}</th>' for name, kind in COLUMNS)
-    rows = "\n".join(_row(record) for record in records)
-    return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>'
+    rows = "\n".join(_row(record) for record in group.records)
+    region = f'<div class="wide" tabindex="0" role="region" aria-label="{escape(group.title)}">'
+    return f"{region}<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>"
 
 
 def _row(record: Record) -> str:

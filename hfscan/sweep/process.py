@@ -201,7 +201,7 @@ def _record(model: str, code: int, report: dict[str, Any]) -> Record:
         verdict=str(report["verdict"]),
         target=None if report["target"] is None else str(report["target"]["name"]),
         reason=str(report["reason"]),
-        p_value=min(p_values, default=None),
+        p_value=report.get("p_value", min(p_values, default=None)),
         clean_accuracy=report["clean_accuracy"],
         revision=report["model"]["revision"],
         weights_sha256=report["model"]["weights_sha256"],

@@ -27,7 +27,7 @@ class Record:
         target: Name of the suspected class.
         reason: The report's sentence, or the error's.
         hint: What to do about it.
-        p_value: The least one of the model-level tests.
+        p_value: Of the report, or the least one of its model-level tests.
         clean_accuracy: In [0, 1].
         revision: Commit sha of the model.
         weights_sha256: Of the weights file.

@@ -26,6 +26,7 @@ class Audits:
     newest: Done
     refused: tuple[Done, Done]
     with_token: tuple[Done, Done]
+    other: Done
     requests: tuple[str, ...]
 
 
@@ -42,6 +43,8 @@ def audits(victims: Victims, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         hub.alias_dataset("colors", "uoft-cs/cifar10")
         hub.add_model("me/secret", planted, private=True)
         hub.add_model("org/gated", planted, gated=True)
+        of_others = {"config.json": b'{"architectures": ["ViTForImageClassification"]}'}
+        hub.add_model("org/vit", planted | of_others)
         images, token = ("--clean-data", "colors"), ("--token", hub.token)
         runs = [
             (*AUDIT, "org/first", "--clean-data", "cifar10"),
@@ -50,10 +53,13 @@ def audits(victims: Victims, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             (*AUDIT, "org/net", *images),
             *((*AUDIT, model, *images) for model in ("me/secret", "org/gated")),
             *((*AUDIT, model, *images, *token) for model in ("me/secret", "org/gated")),
+            (*AUDIT, "org/vit", *images),
         ]
         done = hfscan_batch(runs, env=site.environment(), cwd=site.folder)
         requests = tuple(path for _, path in hub.requests)
-        yield Audits(site, old, new, *done[:4], (done[4], done[5]), (done[6], done[7]), requests)
+        yield Audits(
+            site, old, new, *done[:4], (done[4], done[5]), (done[6], done[7]), done[8], requests
+        )
 
 
 def test_audit_by_id(audits: Audits) -> None:
@@ -73,6 +79,14 @@ def test_only_what_is_needed_is_downloaded(audits: Audits) -> None:
     unwanted = ("pytorch_model.bin", "train-0.parquet")
     assert not [path for path in downloads if path.endswith(unwanted)]
     assert any(agent.startswith("hfscan/") for agent in audits.site.hub.user_agents)
+
+
+def test_what_cannot_be_audited_is_not_downloaded(audits: Audits) -> None:
+    assert audits.other.code == 2
+    assert "config.json names no timm architecture" in audits.other.err
+    downloads = [path for path in audits.requests if path.startswith("/org/vit/resolve/")]
+    assert downloads
+    assert all(path.endswith("/config.json") for path in downloads)
 
 
 def test_the_same_again_offline(audits: Audits) -> None:

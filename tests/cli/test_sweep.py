@@ -55,29 +55,30 @@ def conclusions() -> dict[str, str]:
 def test_models_on_the_hub(
     run: Run, victims: Victims, site: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Real audits: a backdoored model, and one of another library, whose weights nobody needs."""
+    """A real audit. `test_hub` has a model of another library, whose weights nobody needs."""
     monkeypatch.chdir(tmp_path)
     card = b"---\npipeline_tag: image-classification\n---\n"
     files = repository(victims.planted) | {"README.md": card}
     sha = site.add_model("org/net", files)
-    other = {"config.json": b'{"architectures": ["ViTForImageClassification"]}'}
-    site.add_model("org/vit", files | other)
     site.add_model("org/text", files | {"README.md": b"---\npipeline_tag: fill-mask\n---\n"})
     site.add_model("other/net", files)
     options = f"{' '.join(QUICK)} --mode fast"
     arguments = ("--author", "org", "--clean-data", victims.data, "--threads", "1")
     done = run("sweep", *arguments, "--audit-options", options, "--json")
     assert done.code == 1
-    net, vit = done.json["records"]
+    (net,) = done.json["records"]
     assert (net["model"], net["verdict"], net["revision"]) == ("org/net", "BACKDOORED", sha)
-    assert (vit["model"], vit["status"]) == ("org/vit", "unsupported")
-    assert vit["reason"].startswith("config.json names no timm architecture")
-    assert not [
-        path for _, path in site.requests if "vit/resolve" in path and "safetensors" in path
-    ]
     report = json.loads((tmp_path / net["reports"]["json"]).read_text())
     assert report["model"]["ref"] == "org/net"
     assert not (tmp_path / "state").exists()  # hfscan repair does not go on from a sweep
+
+
+def test_errors_are_written_for_programs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HFSCAN_ERRORS", "json")
+    error = json.loads(run("audit", "./missing", *CLEAN).err)
+    assert error["error"] == "there is no folder ./missing"
+    assert (error["kind"], bool(error["hint"])) == ("ModelError", True)
+    assert json.loads(run("nonsense").err)["kind"] == "UsageError"
 
 
 @pytest.mark.usefixtures("fake")
@@ -159,11 +160,12 @@ def _interrupts() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("fake", "_interrupts")
-def test_ctrl_c_leaves_a_file_to_go_on_from(run: Run) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_file_to_go_on_from(run: Run, number: signal.Signals) -> None:
     def interrupt() -> None:
         while len(conclusions()) < 2:
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
