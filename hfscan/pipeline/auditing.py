@@ -21,9 +21,9 @@ from hfscan.fmt import (
     profile,
 )
 from hfscan.metrics import accuracy, predict
-from hfscan.model_tests import ModelTest
+from hfscan.model_tests import ChannelTest, ModelTest
 from hfscan.pipeline.inputs import check_settings, fitted
-from hfscan.pipeline.testing import limits_of, run_tests, timed
+from hfscan.pipeline.testing import judge, limits_of, make_tests, run_tests, timed
 from hfscan.types import (
     AuditReport,
     AuditSettings,
@@ -97,11 +97,15 @@ def audit(
         return draft
     kept = AuditState.of(state, model.facts, clean.facts, settings, resume=resume)
     seconds = dict(draft.seconds)
+    by_name = tests is None
+    if tests is None:
+        tests = make_tests(None, model.net, clean)
+    of_network = [test for test in tests if not isinstance(test, ChannelTest)]
     with timed(seconds, "tests"):
-        results = kept.tests() if tests is None else None
+        results = kept.tests() if by_name else None
         if results is None:
             limited = clock.share(TESTS_SHARE).limiting(progress)
-            results = run_tests(model.net, clean, tests, seed=settings.seed, progress=limited)
+            results = run_tests(model.net, clean, of_network, seed=settings.seed, progress=limited)
             kept.keep_tests(results)
     conclusion = conclude(results)
     with timed(seconds, "channels"):
@@ -124,6 +128,8 @@ def audit(
             profiles.append(layer)
         layers = tuple(_judge(layer, detector) for layer in profiles)
     kept.discard()
+    results += judge(tests, layers, draft.clean_predictions)
+    conclusion = conclude(results)
     draft = dataclasses.replace(
         draft,
         settings=settings,

@@ -83,6 +83,23 @@ class LayerAudit:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What a trigger inversion found for the class that stands out most.
+
+    Args:
+        family: Kind of the trigger.
+        size: How large the trigger is.
+        unit: What ``size`` counts.
+        success: Share of held-back images that it leads to the class, in [0, 1].
+    """
+
+    family: str
+    size: float
+    unit: str
+    success: float
+
+
+@dataclass(frozen=True)
 class TestResult:
     """What one model-level test says.
 
@@ -95,6 +112,7 @@ class TestResult:
         unit: What ``class_statistics`` counts.
         skipped: Why the test could not be made; empty when it was.
         seconds: How long it took.
+        evidence: The trigger that was found, by tests that look for one.
     """
 
     __test__ = False  # not a pytest class
@@ -107,6 +125,7 @@ class TestResult:
     unit: str
     skipped: str = ""
     seconds: float = 0.0
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True)
