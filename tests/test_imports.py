@@ -22,7 +22,7 @@ FENCES = {
     "rich": ("cli/", "report/console.py"),
     "huggingface_hub": ("hub/", "card.py"),
     "datasets": ("data.py",),
-    "sklearn": ("detectors/", "bench/"),
+    "sklearn": ("detectors/", "bench/", "calibration/fitting.py"),
     "timm": ("hub/", "models/"),
     "matplotlib": ("bench/plot.py",),
     "click": (),
@@ -32,7 +32,7 @@ FENCES = {
 RANKS = (
     {"errors"},
     {"types"},
-    {"models", "channels", "detectors", "verdict", "report", "clock"},
+    {"models", "channels", "detectors", "calibration", "verdict", "report", "clock"},
     {"weights", "inversion", "unlearn", "fmt", "model_tests", "metrics", "card"},
     {"checkpoint", "hub"},
     {"train"},

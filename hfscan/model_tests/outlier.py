@@ -45,8 +45,8 @@ def stands_out(
     """
     classes = len(values)
     target = int(values.argmax())
-    others = np.delete(values, target).astype(np.float64)
-    location = np.median(others)
+    others = np.delete(values, target).astype(np.float32)
+    location = float(np.median(others))
     seen = 1.4826 * float(np.median(np.abs(others - location)))
     spread = max(seen if usual is None else shrunk(others, usual), min_spread)
     statistic = float((values[target] - location) / spread)

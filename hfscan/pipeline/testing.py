@@ -10,7 +10,6 @@ from torch import nn
 
 from hfscan.channels import one_image, probing
 from hfscan.clock import TimeUpError
-from hfscan.errors import UsageError
 from hfscan.fmt import (
     Limits,
     choose_precision,
@@ -35,17 +34,10 @@ PRECISION_IMAGES = 32
 """Clean images with which half precision is compared."""
 
 
-def make_tests(names: Sequence[str] | None, net: nn.Module, clean: ImageSet) -> list[ModelTest]:
-    """The model-level tests of these names, all of the registry if None, for the memory that there is.
-
-    Raises:
-        UsageError: There is no such test.
-    """
-    for name in names or ():
-        if name not in TESTS:
-            raise UsageError(f"there is no test {name!r:.40}", f"choose from {', '.join(TESTS)}")
+def make_tests(names: Sequence[str], net: nn.Module, clean: ImageSet) -> list[ModelTest]:
+    """The model-level tests of these names, all of the registry if empty, for the memory that there is."""
     batch_size = min(MAX_BATCH, limits_of(net, clean).graph)
-    return [make(batch_size) for name, make in TESTS.items() if names is None or name in names]
+    return [make(batch_size) for name, make in TESTS.items() if not names or name in names]
 
 
 def run_tests(
@@ -66,7 +58,7 @@ def run_tests(
         progress: Shaped like ``rich.progress.track``.
     """
     if tests is None:
-        tests = [test for test in make_tests(None, net, clean) if not isinstance(test, ChannelTest)]
+        tests = [test for test in make_tests((), net, clean) if not isinstance(test, ChannelTest)]
     with probing(net):
         half = _half(net, clean, seed) if any(map(_tolerates_half, tests)) else net
         return tuple(

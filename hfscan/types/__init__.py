@@ -8,10 +8,12 @@ from __future__ import annotations
 from hfscan.types.audit import (
     AuditReport,
     AuditSettings,
+    CalibrationFacts,
     Coverage,
     Evidence,
     LayerAudit,
     Precision,
+    Rate,
     TestResult,
 )
 from hfscan.types.basic import (
@@ -34,6 +36,7 @@ __all__ = [
     "AuditReport",
     "AuditSettings",
     "BoolArray",
+    "CalibrationFacts",
     "Cell",
     "Channels",
     "Coverage",
@@ -49,6 +52,7 @@ __all__ = [
     "ModelFacts",
     "Precision",
     "Progress",
+    "Rate",
     "RepairReport",
     "RepairSettings",
     "Repaired",

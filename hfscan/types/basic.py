@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-SCHEMA = 2
+SCHEMA = 3
 """Number of the report's JSON layout; it grows with every incompatible change."""
 
 Channels = dict[str, list[int]]
