@@ -36,6 +36,8 @@ class MaximumMargin:
 
     Args:
         starts: Random images to start from, per class.
+        kept: How many of them go on after ``scouting`` steps: those with the largest margins.
+        scouting: Steps with all of them.
         steps: Of the ascent.
         lr: Step size in units of [0, 1], annealed to 0.
         min_spread: Smallest standard deviation of log margins among clean classes that is believed.
@@ -43,12 +45,15 @@ class MaximumMargin:
     """
 
     starts: int = 8
+    kept: int = 2
+    scouting: int = 25
     steps: int = 100
     lr: float = 0.1
     min_spread: float = 0.1
     batch_size: int = 256
 
     name: ClassVar[str] = NAME
+    tolerates_half: ClassVar[bool] = True
 
     def run(
         self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
@@ -69,26 +74,36 @@ class MaximumMargin:
         self, net: nn.Module, size: tuple[int, int], *, seed: int, progress: Progress = silent
     ) -> FloatArray:
         """The largest margin found for each class, ``(K,)``."""
-        first = next(net.parameters())
+        device = next(net.parameters()).device
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            classes = net(torch.full((1, 3, *size), 0.5, device=first.device)).shape[1]
-        wanted = torch.arange(classes).repeat_interleave(self.starts)
-        batches = wanted.split(self.batch_size)
+            classes = net(torch.full((1, 3, *size), 0.5, device=device)).shape[1]
+        batches = torch.arange(classes).split(max(1, self.batch_size // self.starts))
         best = torch.full((classes,), -math.inf)
-        for step in progress(
-            range(len(batches) * self.steps), "maximum margins", len(batches) * self.steps
-        ):
+        total = len(batches) * self.steps
+        for step in progress(range(total), "maximum margins", total):
             batch, index = batches[step // self.steps], step % self.steps
             if index == 0:
-                start = torch.rand(len(batch), 3, *size, generator=generator)
-                images = start.to(first.device).requires_grad_()
+                wanted = batch.repeat_interleave(self.starts).to(device)
+                images = torch.rand(len(wanted), 3, *size, generator=generator).to(device)
+                spread, reached = _spread(net, images), torch.zeros(len(wanted))
+            elif index == self.scouting and self.kept < self.starts:
+                rows = _largest(reached.view(len(batch), self.starts), self.kept)
+                images, wanted = images.detach()[rows], wanted[rows]
+            if index in (0, self.scouting):
+                images.requires_grad_()
                 optimizer = torch.optim.Adam([images], lr=self.lr)
-                spread = _spread(net, images)
             optimizer.param_groups[0]["lr"] = self.lr * (1 - index / self.steps)
-            reached = _ascend(net, images, batch.to(first.device), optimizer, spread)
-            best.scatter_reduce_(0, batch, reached.cpu(), "amax")
+            reached = _ascend(net, images, wanted, optimizer, spread)
+            best.scatter_reduce_(0, wanted.cpu(), reached.cpu(), "amax")
         return best.numpy()
+
+
+def _largest(margins: Tensor, kept: int) -> Tensor:
+    """Where the largest margins of each row ``(classes, starts)`` are in it when it is flat."""
+    columns = margins.topk(kept).indices
+    rows = torch.arange(len(margins), device=margins.device)[:, None]
+    return (rows * margins.shape[1] + columns).flatten()
 
 
 @torch.no_grad()
