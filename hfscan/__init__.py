@@ -27,7 +27,9 @@ if TYPE_CHECKING:
         UnsafeWeightsError,
         UsageError,
     )
-    from hfscan.hub import PushResult, load, push, save, wrap
+    from hfscan.hub.load import load, wrap
+    from hfscan.hub.push import PushResult, push
+    from hfscan.hub.save import save
     from hfscan.pipeline import audit, repair
     from hfscan.types import (
         AuditReport,
@@ -56,7 +58,9 @@ _HOMES = {
         "UnsafeWeightsError",
         "UsageError",
     ),
-    "hfscan.hub": ("PushResult", "load", "push", "save", "wrap"),
+    "hfscan.hub.load": ("load", "wrap"),
+    "hfscan.hub.push": ("PushResult", "push"),
+    "hfscan.hub.save": ("save",),
     "hfscan.pipeline": ("audit", "repair"),
     "hfscan.types": (
         "AuditReport",

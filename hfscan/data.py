@@ -22,16 +22,10 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from hfscan.errors import DataError, HubError
-from hfscan.hub.client import hub_api, hub_errors
+from hfscan.hub.client import hub_errors
 from hfscan.hub.reference import Reference, folder_name, parse_reference
+from hfscan.hub.revision import pin
 from hfscan.types import ImageSet, stratified_order
-
-PLAIN_NAMES = {
-    "cifar10": "uoft-cs/cifar10",
-    "cifar100": "uoft-cs/cifar100",
-    "gtsrb": "tanganke/gtsrb",
-}
-"""Where the usual data sets are; the Hub is asked for other names without an owner."""
 
 SPLIT = "test"
 """The usual split: where it is wanted and there is only another one, that one is taken."""
@@ -52,6 +46,11 @@ def quiet_datasets() -> None:
     """No bars and messages of `datasets` on stderr: what it logs as an error it raises as well."""
     datasets.disable_progress_bars()
     logging.getLogger("datasets").setLevel(logging.CRITICAL)
+
+
+def datasets_cache() -> Path:
+    """Where `datasets` keeps what it downloads and prepares."""
+    return Path(datasets.config.HF_DATASETS_CACHE)
 
 
 def load_images(
@@ -162,7 +161,7 @@ def _open(
         whole = _open_folder(reference.folder, cache_dir)
         revision = None
     else:
-        name, revision = _resolve(reference, token, cache_dir)
+        name, revision = pin(reference, "dataset", token=token, cache_dir=cache_dir)
         whole = _download(name, revision, split, token, cache_dir)
     if isinstance(whole, Dataset):
         whole = DatasetDict({str(whole.split or "all"): whole})
@@ -178,19 +177,6 @@ def _choose(split: str, splits: Sequence[str], name: str) -> str:
         return str(splits[0])
     names = ", ".join(map(str, splits))
     raise DataError(f"{name} has no split {split!r:.40}", f"choose --split from {names}")
-
-
-def _resolve(reference: Reference, token: str | None, cache_dir: Path | None) -> tuple[str, str]:
-    """Canonical id and commit sha; from the cache when the Hub cannot be reached."""
-    api = hub_api(token)
-    name = PLAIN_NAMES.get(reference.id, reference.id)
-    with hub_errors(f"datasets/{name}", reference.revision):
-        if "/" not in name:
-            name = str(api.dataset_info(name).id)
-        commit = api.resolve_revision(
-            name, repo_type="dataset", revision=reference.revision, cache_dir=cache_dir
-        )
-    return name, commit.resolved
 
 
 def _download(
@@ -233,7 +219,7 @@ def _download(
 def _cache_of(split: str, cache_dir: Path | None) -> Path:
     """A place for each split: `datasets` takes what it finds in its own for all of them."""
     folder = f"split-{quote(split, safe='')[:80]}"
-    return (cache_dir or Path(datasets.config.HF_DATASETS_CACHE)) / "hfscan" / folder
+    return (cache_dir or datasets_cache()) / "hfscan" / folder
 
 
 def _are_parquet(files: Mapping[str, Sequence[str]]) -> bool:

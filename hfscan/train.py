@@ -9,9 +9,10 @@ from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, cuda, nn
+from torch import Tensor, nn
 
 from hfscan.checkpoint import Checkpoint
+from hfscan.half import autocast
 from hfscan.types import ImageSet, Progress, silent
 
 Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -60,15 +61,6 @@ class FitConfig:
     flip: bool = True
     autocast: bool = False
     seed: int = 0
-
-
-def bfloat16(device: torch.device, *, wanted: bool) -> torch.autocast:
-    """Autocast to bfloat16 if it is wanted and the CPU or GPU has it fast; otherwise nothing."""
-    if device.type == "cpu":
-        fast = bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
-    else:
-        fast = device.type == "cuda" and cuda.is_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and fast)
 
 
 def augment(images: Tensor, config: FitConfig, generator: torch.Generator) -> Tensor:
@@ -146,7 +138,7 @@ def fit(
             if unlearning is not None:
                 pixels = unlearning.carry(pixels, generator)
             pixels = pixels.contiguous(memory_format=torch.channels_last)
-            with bfloat16(device, wanted=config.autocast):
+            with autocast(device, wanted=config.autocast):
                 loss = objective(net, pixels, labels.to(device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

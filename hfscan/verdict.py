@@ -26,6 +26,9 @@ P_STRONG, P_SIGNIFICANT, P_SILENT = 0.001, 0.02, 0.2
 MIN_SKILL = 0.25
 """Least share of the way from chance to perfect that a network must get on the clean images."""
 
+SEVERITY = {Verdict.BACKDOORED: 2, Verdict.SUSPICIOUS: 1}
+"""Of the verdicts that are findings."""
+
 
 @dataclass(frozen=True)
 class Conclusion:

@@ -34,10 +34,11 @@ Content = bytes | Path
 
 
 class User(NamedTuple):
-    """Whose token it is; ``role`` is ``write`` or ``read``."""
+    """Whose token it is; ``role`` is ``write`` or ``read``; a Trusted Publisher is no person."""
 
     name: str
     role: str = "write"
+    person: bool = True
 
 
 @dataclass(frozen=True)
@@ -254,10 +255,23 @@ def route(method: str, pattern: str) -> Callable[[Endpoint], Endpoint]:
 
 @route("GET", "/api/whoami-v2")
 def whoami(request: Request) -> Reply:
-    name, role = request.signed_in()
+    name, role, person = request.signed_in()
+    if not person:
+        raise RefusedError(401, "Invalid username or password.")
     auth = {"type": "access_token", "accessToken": {"displayName": "test", "role": role}}
     orgs = [{"type": "org", "name": org} for org in request.hub.orgs]
     return as_json({"type": "user", "name": name, "fullname": name, "orgs": orgs, "auth": auth})
+
+
+@route("POST", "/oauth/token")
+def exchange_token(request: Request) -> Reply:
+    """Trusted Publishers: for their id token, a token that writes."""
+    ask = request.json
+    if ask["grant_type"] != "urn:ietf:params:oauth:grant-type:token-exchange":
+        raise RefusedError(400, "unsupported grant type")
+    if ask["subject_token"] != request.hub.id_token:
+        raise RefusedError(401, "no trusted publisher for this id token")
+    return as_json({"access_token": request.hub.exchanged_token, "expires_in": 3600})
 
 
 @route("POST", "/api/validate-yaml")
@@ -284,6 +298,19 @@ def create_repo(request: Request) -> Reply:
     attributes = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
     request.hub.add(repo, {".gitattributes": attributes})
     return as_json({"url": url})
+
+
+@route("GET", "/api/models")
+def list_models(request: Request) -> Reply:
+    query, found = request.query, []
+    for (kind, name), repo in request.hub.repos.items():
+        card = readable_card(repo.resolve("main"))
+        task = card.get("pipeline_tag")
+        visible = kind == "model" and (not repo.private or request.is_member(repo))
+        by_author = query.get("author") in (None, name.split("/")[0])
+        if visible and by_author and query.get("pipeline_tag") in (None, task):
+            found.append({"id": name, "modelId": name, "private": repo.private, "tags": []})
+    return as_json(found[: int(query.get("limit", len(found)))])
 
 
 @route("GET", f"{API}(?:/revision/{REV})?")
@@ -513,6 +540,8 @@ class LoopbackHub:
             self.read_token: User("me", "read"),
             self.other_token: User("other"),
         }
+        self.id_token, self.exchanged_token = "an id token of GitHub", "hf_jwt_me"
+        self.tokens[self.exchanged_token] = User("me", "write", person=False)
         self.orgs = ["my-org"]
         self.repos: dict[tuple[str, str], Repo] = {}
         self.aliases: dict[tuple[str, str], str] = {}

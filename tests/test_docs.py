@@ -20,6 +20,7 @@ from hfscan.detectors import DETECTORS
 from hfscan.inversion import Blend, Patch
 from hfscan.model_tests import TESTS
 from hfscan.report import FORMATS
+from hfscan.report.rules import RULES
 from hfscan.types import AuditSettings, RepairSettings
 from hfscan.unlearn import Unlearning
 from hfscan.verdict import P_BACKDOORED, P_SUSPICIOUS
@@ -50,6 +51,13 @@ def test_readme_names_every_registry_entry() -> None:
         assert f"`{name}`" in README or f"`--detector {name}`" in README
     for name in DEFENSES:
         assert f"`{name}`" in README
+
+
+def test_readme_names_every_format_and_rule() -> None:
+    for name in FORMATS:
+        assert f"`-f {name}`" in README
+    for rule in RULES.values():
+        assert f"`{rule.id}` {rule.name.replace('-', ' ')}" in README
 
 
 def test_choices_of_the_command_line_are_the_registries() -> None:

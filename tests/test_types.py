@@ -19,12 +19,19 @@ from hfscan.types import (
     LayerAudit,
     Metrics,
     ModelFacts,
+    Picture,
     Rate,
     RepairReport,
     RepairSettings,
+    Suppression,
     TestResult,
     Verdict,
 )
+
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC"
+)
+"""A red one."""
 
 
 def report() -> AuditReport:
@@ -61,6 +68,8 @@ def report() -> AuditReport:
         versions={"hfscan": "0"},
         p_value=0.01,
         calibration=CalibrationFacts("zoo", 12, "near", 0.02, 0.002, {"clean": Rate(12, 1, 0, 0)}),
+        pictures=(Picture("reversed", PIXEL, "one", 1, 0, 2, share=0.5),),
+        suppression=Suppression("HFS002", "a toy model", "2027-01-31"),
     )
 
 
@@ -149,6 +158,8 @@ OPTIONAL = {
     ("p_value",),
     ("calibration",),
     ("target",),
+    ("suppression",),
+    *(("pictures", 0, key) for key in ("channel", "label", "predicted", "share")),
 }
 """Where null is right too."""
 
@@ -193,6 +204,8 @@ def test_a_value_of_another_type(path: tuple[Any, ...], wrong: Any) -> None:
         (("model", "num_classes"), 10**15),
         (("model", "input_size"), [3, 8]),
         (("clean_predictions",), [5, 5]),
+        (("clean_predictions", 0), -1),
+        (("clean_predictions", 0), 10**19),
         (("layers", 0, "channels"), 3),
         (("layers", 0, "channels"), 10**15),
         (("layers", 0, "flagged"), [2]),
@@ -208,6 +221,9 @@ def test_a_value_of_another_type(path: tuple[Any, ...], wrong: Any) -> None:
         (("layers", 0, "predictions", 0, 0), {"0": 10**30}),
         (("layers", 0, "predictions", 0), [{"0": 10}]),
         (("layers", 0, "predictions"), []),
+        (("suppression", "expires"), "soon"),
+        (("suppression", "expires"), "20270131"),
+        (("suppression", "expires"), "2027-02-30"),
     ],
     ids=str,
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hfscan.errors import DataError
+from hfscan.jsonl import append_line, read_lines
 from hfscan.types import Cell, Trial
 
 
@@ -20,17 +21,8 @@ def read_trials(path: Path) -> list[Trial]:
     Raises:
         DataError: The file cannot be read, or has other lines.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path} cannot be read as results ({str(error)[:100]})",
-            "name a file that hfscan bench run wrote",
-        ) from error
     trials: dict[Cell, Trial] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or (number == len(lines) and not _is_json(line)):
-            continue
+    for number, line in read_lines(path, "hfscan bench run"):
         try:
             trial = Trial.from_dict(json.loads(line))
         except (ValueError, DataError, AttributeError, RecursionError) as error:
@@ -47,16 +39,7 @@ def append_trial(path: Path, trial: Trial) -> None:
     Raises:
         DataError: It cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as stream:
-            if stream.tell() and not _ends_with_newline(path):
-                _drop_last_line(path)
-            stream.write(json.dumps(trial.to_dict()).encode() + b"\n")
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written ({error.strerror or error})", "choose another --out"
-        ) from error
+    append_line(path, trial.to_dict())
 
 
 def remaining(cells: Iterable[Cell], trials: Iterable[Trial]) -> list[Cell]:
@@ -74,24 +57,3 @@ def settings_of(thing: object) -> dict[str, Any]:
         elif is_dataclass(value):
             found[name] = settings_of(value)
     return found
-
-
-def _is_json(line: str) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as stream:
-        stream.seek(-1, 2)
-        return stream.read(1) == b"\n"
-
-
-def _drop_last_line(path: Path) -> None:
-    """Cut off what a killed process left unfinished."""
-    whole = path.read_bytes()
-    with path.open("r+b") as stream:
-        stream.truncate(whole.rfind(b"\n") + 1)

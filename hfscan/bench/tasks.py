@@ -37,6 +37,12 @@ TASKS = {
 COVER_FACTOR = 4 / 3
 """Longer training for attacks with cover images: with WaNet, 30 % of the images are warped."""
 
+LR, LR_WITHOUT_NORM = 0.2, 0.05
+"""Peak learning rates."""
+
+WITHOUT_NORM = ("smallvgg",)
+"""Architectures of ours without norm layers."""
+
 SIZE = (32, 32)
 
 
@@ -56,7 +62,7 @@ class Task:
     test: ImageSet
     settings: TaskSettings
 
-    def recipe(self, *, epochs: int, seed: int) -> FitConfig:
+    def recipe(self, architecture: str, *, epochs: int, seed: int) -> FitConfig:
         """How a victim is trained.
 
         Crops move an image by two pixels at most: with the usual four, half of them would cut a
@@ -64,7 +70,7 @@ class Task:
         """
         return FitConfig(
             epochs=epochs,
-            lr=0.2,
+            lr=LR_WITHOUT_NORM if architecture in WITHOUT_NORM else LR,
             batch_size=128,
             schedule="one-cycle",
             padding=2,
@@ -76,8 +82,13 @@ class Task:
 
 def usual_epochs(dataset: str, attack: str) -> int:
     """How long a victim of a data set in `TASKS` is trained."""
-    covers = isinstance(ATTACKS[attack](), CoveringAttack)
-    return round(TASKS[dataset].epochs * (COVER_FACTOR if covers else 1))
+    return with_cover(TASKS[dataset].epochs, attack)
+
+
+def with_cover(epochs: int, attack: str) -> int:
+    """As many epochs, more for an attack with cover images; ``"none"`` is no attack."""
+    covers = attack in ATTACKS and isinstance(ATTACKS[attack](), CoveringAttack)
+    return round(epochs * (COVER_FACTOR if covers else 1))
 
 
 def load_task(name: str, data: Path | None = None) -> Task:

@@ -42,7 +42,7 @@ class VictimSpec:
         attack: Key in `ATTACKS`, or ``"none"`` for a benign network.
         epochs: Of training.
         architecture: timm's name.
-        width: Channels of the first stage of a PreActResNet; 0 for architectures without it.
+        width: Channels of the first stage of the architectures of `hfscan.models`; 0 for others.
         poison_rate: Share of the training images that carry the trigger.
         target: The class that the trigger leads to.
         seed: Of weights, poisoning, order and augmentation.
@@ -160,7 +160,7 @@ def _fit_key(spec: VictimSpec, attack: FittedAttack) -> str:
 
 def _facts(spec: VictimSpec, task: Task, attack: Attack | None) -> dict[str, Any]:
     """What a cached victim must have been made from."""
-    recipe = task.recipe(epochs=spec.epochs, seed=spec.seed)
+    recipe = task.recipe(spec.architecture, epochs=spec.epochs, seed=spec.seed)
     return {
         "spec": asdict(spec),
         "attack_settings": settings_of(attack) if attack is not None else {},
@@ -183,7 +183,7 @@ def _train(
     if attack is not None:
         images = poison(images, attack, target=spec.target, rate=spec.poison_rate, seed=spec.seed)
     model = fresh(spec, task)
-    recipe = task.recipe(epochs=spec.epochs, seed=spec.seed)
+    recipe = task.recipe(spec.architecture, epochs=spec.epochs, seed=spec.seed)
     digest = hashlib.sha256(_json(facts)).hexdigest()[:12]  # other settings, another checkpoint
     checkpoint = Checkpoint(folder.with_name(f".{folder.name}.{digest}.checkpoint.safetensors"))
     losses = fit(model.net, images, recipe, checkpoint=checkpoint, progress=progress)

@@ -10,10 +10,20 @@ from typing import Annotated
 import typer
 
 from hfscan import __version__
+from hfscan.cli.action import app as action
 from hfscan.cli.audit import audit
 from hfscan.cli.bench import app as bench
+from hfscan.cli.config import Configured
+from hfscan.cli.diff import CONTEXT, diff
+from hfscan.cli.doctor import doctor
+from hfscan.cli.explain import explain
+from hfscan.cli.init import init
+from hfscan.cli.list import list_entries
 from hfscan.cli.output import fail, say
 from hfscan.cli.repair import repair
+from hfscan.cli.report import report
+from hfscan.cli.sweep import sweep
+from hfscan.cli.verify import verify
 from hfscan.errors import HfscanError, UsageError
 
 EXIT_FAILED = 2
@@ -32,7 +42,18 @@ app = typer.Typer(
 )
 app.command(epilog=_EPILOG)(audit)
 app.command(epilog=_EPILOG)(repair)
+app.command(epilog=_EPILOG)(report)
+app.command(context_settings=CONTEXT)(diff)
+app.command()(sweep)
+app.command()(verify)
+app.command()(explain)
+app.command("list")(list_entries)
+app.command()(doctor)
 app.add_typer(bench, name="bench")
+for _command in app.registered_commands:
+    _command.cls = Configured
+app.command()(init)  # a broken file must not keep it from writing a new one
+app.add_typer(action, name="action", hidden=True)
 
 
 def _version(wanted: bool) -> None:
@@ -62,21 +83,24 @@ def main() -> None:
 def _run() -> int:
     try:
         return int(app(standalone_mode=False) or 0)
-    except SystemExit:  # of a broken pipe; its code 1 would be a verdict
-        return EXIT_FAILED
+    except (
+        SystemExit
+    ) as ended:  # of completion; or of a broken pipe, whose code 1 would be a verdict
+        return EXIT_FAILED if ended.code else 0
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
     except typer.TyperException as error:
         return _wrong_usage(error)
     except HfscanError as error:
         _traceback_if_wanted()
-        fail(str(error), error.hint)
+        fail(str(error), error.hint, type(error).__name__)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     except Exception as error:  # a bug of ours must not look like a verdict
         _traceback_if_wanted()
         fail(
             f"unexpected {type(error).__name__}: {error}",
             "this is a bug in hfscan; HFSCAN_DEBUG=1 shows where, please report it",
+            type(error).__name__,
         )
         return EXIT_FAILED
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -122,21 +121,22 @@ def audit(
         FailOn,
         typer.Option(help="Least verdict that exits with 1.", rich_help_panel=o._REPORT),
     ] = "suspicious",
+    ignore_file: o.IgnoreFile = None,
+    baseline: o.Baseline = None,
     report_format: Annotated[
         o.Format,
         typer.Option("--format", "-f", help="What to print.", rich_help_panel=o._REPORT),
     ] = "console",
     json: o.Json = False,
-    output: Annotated[
-        list[str] | None,
+    output: o.Output = None,
+    pictures: Annotated[
+        bool,
         typer.Option(
-            "--output",
-            "-o",
-            metavar="FORMAT=FILE",
-            help="Write the report to a file as well; may be repeated.",
+            "--pictures/--no-pictures",
+            help="Whether the report has pictures of suspicious channels, made from clean images.",
             rich_help_panel=o._REPORT,
         ),
-    ] = None,
+    ] = True,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:
@@ -158,11 +158,14 @@ def audit(
     from hfscan.calibration import load
     from hfscan.cli.loading import load_clean, load_model, prepare
     from hfscan.cli.output import bars, parse_outputs, say
+    from hfscan.cli.policy import read_policy
     from hfscan.cli.quantities import parse_duration, parse_size
+    from hfscan.cli.report import deliver
     from hfscan.cli.state import Inputs, absolute, audits_folder, remember
     from hfscan.pipeline import audit as run
     from hfscan.pipeline import check_settings
     from hfscan.report import FORMATS
+    from hfscan.report.console import renderable
     from hfscan.types import AuditSettings
 
     settings = AuditSettings(
@@ -185,6 +188,7 @@ def audit(
     seconds = None if budget is None else parse_duration(budget)
     files = parse_outputs(output or [], FORMATS)
     known = None if calibration is None else load(calibration)
+    policy = read_policy(model, ignore_file, baseline)
     prepare(threads, quiet)
     loaded = load_model(
         model,
@@ -218,6 +222,7 @@ def audit(
                 state=audits_folder(),
                 resume=resume,
                 memory=None if memory is None else parse_size(memory),
+                pictures=pictures,
                 progress=progress,
             )
     except KeyboardInterrupt:
@@ -235,28 +240,11 @@ def audit(
         label_map=None if label_map is None else str(label_map.resolve()),
         allow_pickle=allow_pickle,
     )
+    report, counts = policy.judge(report)
     remember(report, inputs)
-    _show(report, "json" if json else report_format, files, verbose)
-    raise typer.Exit(exit_code(report, fail_on))
-
-
-def _show(
-    report: AuditReport, report_format: str, files: list[tuple[str, Path]], verbose: bool
-) -> None:
-    from rich.console import Console
-
-    from hfscan.cli.output import print_data, write_atomically
-    from hfscan.report import FORMATS
-    from hfscan.report.console import renderable
-
-    try:
-        for name, path in files:
-            write_atomically(path, FORMATS[name](report))
-    finally:  # a full disk does not cost the report
-        if report_format == "console":
-            Console().print(renderable(report, verbose=verbose))
-        else:
-            print_data(FORMATS[report_format](report))
+    shown = renderable(report, verbose=verbose)
+    deliver(report, FORMATS, shown, "json" if json else report_format, files)
+    raise typer.Exit(exit_code(report, fail_on if counts else "never"))
 
 
 def exit_code(report: AuditReport, fail_on: FailOn) -> int:

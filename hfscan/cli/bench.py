@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import typer
 
 from hfscan.cli import options as o
+from hfscan.cli.config import Configured
 
 if TYPE_CHECKING:
     from hfscan.bench.table import Table
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(cls=Configured)
 def run(
     dataset: Annotated[
         str | None,
@@ -153,7 +154,7 @@ def run(
     raise typer.Exit(EXIT_FAILED_TRIALS if failed else 0)
 
 
-@app.command()
+@app.command(cls=Configured)
 def table(
     results: Results,
     number: Annotated[
@@ -188,7 +189,7 @@ def table(
         _show(made)
 
 
-@app.command()
+@app.command(cls=Configured)
 def plot(
     results: Results,
     out: Annotated[Path, typer.Option(help="Folder of the figures.")] = Path(),

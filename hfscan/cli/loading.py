@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -21,6 +22,13 @@ def prepare(threads: int | None, quiet: bool) -> None:
         torch.set_num_threads(threads)
     quiet_datasets()
     quiet_hub(bars=not quiet and sys.stderr.isatty())
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def load_model(

@@ -14,12 +14,15 @@ OF_THE_DEFAULT = ("erase_rate", "unlearn_norm")
 OF_TUNING = ("epochs", "lr", "batch_size", "weight_decay", "flip")
 
 
-def defense_named(name: str, given: Mapping[str, float]) -> Defense | None:
+def defense_named(
+    name: str, given: Mapping[str, float], configured: Mapping[str, float]
+) -> Defense | None:
     """A defense with its paper's hyper-parameters, but for those that were given.
 
     Args:
         name: Of `hfscan.bench.defenses.DEFENSES`.
         given: Options of `OF_THE_DEFAULT` and `OF_TUNING` that were typed, and their values.
+        configured: Those of a file or the environment; what means nothing to this defense is passed over.
 
     Returns:
         None for the default, which goes on from the audit and has its hyper-parameters in the settings.
@@ -42,6 +45,7 @@ def defense_named(name: str, given: Mapping[str, float]) -> Defense | None:
                 f"--{option.replace('_', '-')} means nothing to --method {name}",
                 f"it takes {', '.join(usable).replace('_', '-') or 'none of these options'}",
             )
-    if not given:
+    changes = {option: configured[option] for option in usable if option in configured} | {**given}
+    if not changes:
         return defense
-    return replace(defense, tuning=replace(tuning, **given))  # type: ignore[type-var]
+    return replace(defense, tuning=replace(tuning, **changes))  # type: ignore[type-var]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Format = Literal["console", "json", "markdown"]
+Format = Literal["console", "json", "markdown", "sarif", "html"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 DetectorName = Literal["elliptic", "kmeans"]
 MethodName = Literal["fmt-flow", "ft", "fp", "clp", "anp", "nc", "nad", "fmt"]
@@ -89,6 +89,34 @@ Memory = Annotated[
 ]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads; default: all cores.", rich_help_panel=_RUN)
+]
+Output = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FORMAT=FILE",
+        help="Write the report to a file as well; may be repeated.",
+        rich_help_panel=_REPORT,
+    ),
+]
+IgnoreFile = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="Accepted findings; default: .hfscan-ignore.toml, found upward.",
+        rich_help_panel=_REPORT,
+    ),
+]
+Baseline = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="JSON report of an earlier audit: exit with 1 only for what is new since.",
+        rich_help_panel=_REPORT,
+    ),
 ]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress bars.", rich_help_panel=_REPORT)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 from hfscan.errors import HfscanError, UsageError
@@ -35,8 +37,18 @@ def stderr() -> Console:
     return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
-def fail(message: str, hint: str = "") -> None:
-    """Print one line for an error, and one for the hint."""
+def fail(message: str, hint: str = "", kind: str = "UsageError") -> None:
+    """Print one line for an error, and one for the hint; with ``HFSCAN_ERRORS=json`` one JSON object.
+
+    Args:
+        message: What is wrong.
+        hint: What to do about it.
+        kind: Name of the exception's class, for programs.
+    """
+    if os.environ.get("HFSCAN_ERRORS") == "json":
+        data = {"error": message, "hint": hint, "kind": kind}
+        sys.stderr.write(json.dumps(data) + "\n")
+        return
     _line("error: ", "bold red", message)
     if hint:
         _line("hint: ", "cyan", hint)
@@ -170,3 +182,13 @@ def print_data(text: str) -> None:
     """Print data on stdout, as it is."""
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
     sys.stdout.flush()
+
+
+def two_columns(rows: Mapping[str, str]) -> Table:
+    """Names and what is said of them, without lines around."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, said in rows.items():
+        table.add_row(Text(printable(name)), Text(printable(said, 400)))
+    return table

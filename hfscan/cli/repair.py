@@ -13,7 +13,7 @@ from hfscan.cli import options as o
 
 if TYPE_CHECKING:
     from hfscan.cli.state import Inputs
-    from hfscan.hub import PushPlan
+    from hfscan.hub.push import PushPlan
     from hfscan.types import AuditReport, HubModel, ImageSet, RepairReport
 
 MAX_IMAGES = 5000
@@ -175,6 +175,7 @@ def repair(
     threads: o.Threads = None,
     cache_dir: o.CacheDir = None,
     json: o.Json = False,
+    output: o.Output = None,
     quiet: o.Quiet = False,
 ) -> None:
     """Repair the model of an audit: unlearn triggers, fine-tune, measure, write, push.
@@ -195,12 +196,15 @@ def repair(
     """
     from hfscan.cli.loading import prepare
     from hfscan.cli.method import defense_named
-    from hfscan.cli.output import bars, say
+    from hfscan.cli.output import bars, parse_outputs, say
+    from hfscan.cli.report import deliver
     from hfscan.errors import UsageError
     from hfscan.hub.push import check_token, plan_push
     from hfscan.hub.save import check_target, save
     from hfscan.pipeline import audit, check_repair_settings
     from hfscan.pipeline import repair as run
+    from hfscan.report import REPAIR_FORMATS
+    from hfscan.report.console import repair_renderable
     from hfscan.types import AuditSettings, RepairSettings
 
     settings = RepairSettings(
@@ -216,7 +220,12 @@ def repair(
         seed=seed,
     )
     check_repair_settings(settings)
-    defense = defense_named(method, _typed(context))
+    files = parse_outputs(output or [], REPAIR_FORMATS)
+    defense = defense_named(
+        method,
+        _tuning_from(context, "COMMANDLINE"),
+        _tuning_from(context, "ENVIRONMENT", "DEFAULT_MAP"),
+    )
     pushing = {"--to": to, "--dry-run": dry_run, "--create-pr": create_pr is not None}
     wanted = [option for option, given in pushing.items() if given]
     if wanted and not push:
@@ -252,7 +261,8 @@ def repair(
             source, found, clean, settings=settings, defense=defense, progress=progress
         )
     result = replace(result, defense=method)
-    _show(result, json)
+    shown = "json" if json else "console"
+    deliver(result, REPAIR_FORMATS, repair_renderable(result), shown, files)
     _check_accuracy(result, force)
     save(repaired, target, result, overwrite=overwrite)
     if not quiet:
@@ -262,15 +272,15 @@ def repair(
         _publish(plan, dry_run=dry_run, yes=yes, message=commit_message, token=token)
 
 
-def _typed(context: typer.Context) -> dict[str, float]:
-    """The options of tuning that were typed, not left at their defaults."""
+def _tuning_from(context: typer.Context, *places: str) -> dict[str, float]:
+    """The options of tuning that are from one of these places, not left at their defaults."""
     from hfscan.cli.method import OF_THE_DEFAULT, OF_TUNING
 
     sources = {name: context.get_parameter_source(name) for name in OF_THE_DEFAULT + OF_TUNING}
     return {
         name: context.params[name]
         for name, source in sources.items()
-        if source is not None and source.name == "COMMANDLINE"
+        if source is not None and source.name in places
     }
 
 
@@ -349,19 +359,6 @@ def _load(
         cache_dir=cache_dir,
     )
     return source, clean
-
-
-def _show(result: RepairReport, json: bool) -> None:
-    from rich.console import Console
-
-    from hfscan.cli.output import print_data
-    from hfscan.report.console import repair_renderable
-    from hfscan.report.json import render_repair
-
-    if json:
-        print_data(render_repair(result))
-    else:
-        Console().print(repair_renderable(result))
 
 
 def _check_accuracy(result: RepairReport, force: bool) -> None:

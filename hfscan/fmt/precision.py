@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import time
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from hfscan.channels import conv_layers
 from hfscan.errors import UsageError
 from hfscan.fmt.reverse import reverse_features, start
+from hfscan.half import fast_half
 from hfscan.models.classifier import Classifier
 from hfscan.types import AuditSettings, ImageSet, Precision
 
@@ -23,20 +23,16 @@ PRECISIONS: dict[Precision, torch.dtype] = {
 }
 """Name -> type of weights and feature maps."""
 
-MIN_SPEEDUP = 1.2
-"""Half precision that is not faster by so much is not worth its rounding."""
+NAMES = {dtype: name for name, dtype in PRECISIONS.items()}
 
-TIMED = 16
-"""Images of the pass that is timed."""
+MIN_WEIGHTS = 100_000
+"""A network with fewer is done so soon that half precision is not worth its rounding."""
 
-MIN_SECONDS = 0.004
-"""Nor is it for a network that is done with them in less."""
+MAX_MACS = 5e10
+"""What comparing the answers may cost, in multiply-accumulate operations: a second or so."""
 
-MAX_SECONDS = 3.0
-"""What comparing the answers may take, about."""
-
-COMPARED, LAYERS, MAX_STEPS = 32, 4, 4
-"""Most clean images that are compared, layers whose first channel is tested with half of them, steps."""
+COMPARED, LAYERS, MAX_STEPS, BATCH = 32, 4, 4, 16
+"""Most clean images that are compared, layers whose first channel is tested with half of them, steps; images per pass."""
 
 
 @dataclass(frozen=True)
@@ -72,68 +68,58 @@ def working_copy(net: nn.Module, precision: Precision) -> nn.Module:
 def choose_precision(net: nn.Module, images: ImageSet, settings: AuditSettings) -> Choice:
     """Settle ``settings.precision``.
 
-    ``auto`` takes what is fastest here: float32, bfloat16, or on a GPU float16. Half precision must be faster by
-    a fifth, and at least ``settings.min_agreement`` of clean and of reverse-generated images keep their class.
+    ``auto`` takes half precision where the device computes it faster (`hfscan.half.fast_half`) and at least
+    ``settings.min_agreement`` of clean and of reverse-generated images keep their class. It does not look at
+    a clock: the same network, images and settings get the same precision on a busy machine.
 
     Raises:
         UsageError: A precision that was asked for does not keep the network's answers.
     """
     wanted = settings.precision
-    if wanted == "fp32":
+    name = _fast(net) if wanted == "auto" else wanted
+    if name == "fp32":
         return Choice("fp32")
-    plain = working_copy(net, "fp32")
     pixels = images.images[:COMPARED].to(next(net.parameters()).device).float().div_(255)
-    seconds = _seconds(plain, pixels[:TIMED])
-    if wanted != "auto":
-        choice = Choice(wanted, _agreement(net, plain, wanted, pixels, seconds, settings))
-        if choice.agreement < settings.min_agreement:
-            raise UsageError(
-                f"--precision {wanted} changes this network's answers", "leave it at auto, or fp32"
-            )
+    choice = Choice(name, _agreement(net, name, pixels, settings))
+    if choice.agreement >= settings.min_agreement:
         return choice
-    half = _fastest_half(net, pixels[:TIMED], seconds)
-    if half is None:
+    if wanted == "auto":
         return Choice("fp32")
-    choice = Choice(half, _agreement(net, plain, half, pixels, seconds, settings))
-    return choice if choice.agreement >= settings.min_agreement else Choice("fp32")
+    raise UsageError(
+        f"--precision {wanted} changes this network's answers", "leave it at auto, or fp32"
+    )
 
 
-def _fastest_half(net: nn.Module, pixels: Tensor, seconds: float) -> Precision | None:
-    """The fastest half precision, if it beats ``seconds`` of float32 by enough."""
-    if seconds < MIN_SECONDS:
-        return None
-    names: tuple[Precision, ...] = ("bf16",) if pixels.device.type == "cpu" else ("bf16", "fp16")
-    found: dict[Precision, float] = {}
-    for name in names:
-        with contextlib.suppress(RuntimeError, TypeError, NotImplementedError):  # no such kernel
-            found[name] = _seconds(working_copy(net, name), pixels)
-    best = min(found, key=lambda name: found[name], default=None)
-    return best if best is not None and found[best] * MIN_SPEEDUP < seconds else None
+def _fast(net: nn.Module) -> Precision:
+    """The precision that is fastest where the network is; float32 for a small one."""
+    weights = sum(weight.numel() for weight in net.parameters())
+    half = fast_half(next(net.parameters()).device)
+    return NAMES[half] if half is not None and weights >= MIN_WEIGHTS else "fp32"
 
 
-def _agreement(
-    net: nn.Module,
-    plain: nn.Module,
-    name: Precision,
-    pixels: Tensor,
-    seconds: float,
-    settings: AuditSettings,
-) -> float:
+def _agreement(net: nn.Module, name: Precision, pixels: Tensor, settings: AuditSettings) -> float:
     """Share of clean and reverse-generated images that get the class that float32 gives them.
+
+    It is 0 if the network cannot compute in that precision.
 
     Args:
         net: The network.
-        plain: Its working copy in float32.
         name: The precision to compare.
-        pixels: Clean images.
-        seconds: What float32 takes for `TIMED` of them; a slow network is compared with fewer.
+        pixels: Clean images; a large network is compared with fewer.
         settings: Of feature reverse generation.
     """
-    affordable = int(MAX_SECONDS * TIMED / seconds / (1 + 2 * LAYERS))
+    plain = working_copy(net, "fp32")
+    macs = sum(layer.macs for layer in conv_layers(net, pixels[:1]))
+    affordable = int(MAX_MACS / max(1, macs) / (1 + 2 * LAYERS))
     samples = _samples(plain, pixels[: max(4, affordable)], settings)
     half = working_copy(net, name)
-    with torch.inference_mode():
-        same = [plain(batch).argmax(1) == half(batch).argmax(1) for batch in samples.split(TIMED)]
+    try:
+        with torch.inference_mode():
+            same = [
+                plain(batch).argmax(1) == half(batch).argmax(1) for batch in samples.split(BATCH)
+            ]
+    except (RuntimeError, TypeError, NotImplementedError):  # no such kernel
+        return 0.0
     return float(torch.cat(same).float().mean())
 
 
@@ -150,15 +136,3 @@ def _samples(net: nn.Module, pixels: Tensor, settings: AuditSettings) -> Tensor:
             begin = start(net, layer.name, pixels[:half], noise[:half])
             samples += [made for made, _ in reverse_features(net, begin, [0], settings)]
     return torch.cat(samples).contiguous(memory_format=torch.channels_last)
-
-
-def _seconds(net: nn.Module, pixels: Tensor) -> float:
-    """Of the fastest of three passes."""
-    pixels = pixels.contiguous(memory_format=torch.channels_last)
-    best = float("inf")
-    with torch.inference_mode():
-        for _ in range(3):
-            began = time.perf_counter()
-            net(pixels).argmax(1).cpu()
-            best = min(best, time.perf_counter() - began)
-    return best

@@ -16,6 +16,7 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     LocalTokenNotFoundError,
     OfflineModeIsEnabled,
+    OIDCError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
     RevisionResolutionError,
@@ -59,6 +60,11 @@ def hub_errors(repository: str, revision: str | None = None) -> Iterator[None]:
     except LocalTokenNotFoundError as error:
         raise HubError(
             "this needs a token of the Hub, there is none", "hf auth login, or pass --token"
+        ) from error
+    except OIDCError as error:
+        raise HubError(
+            f"the Trusted Publisher's token cannot be had: {' '.join(str(error).split())}",
+            "the job needs permissions: id-token: write; or unset HF_OIDC_RESOURCE",
         ) from error
     except HfHubHTTPError as error:
         raise _http_error(repository, error) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hfscan.errors import HubError, ModelError
 from hfscan.hub.client import hub_api, hub_errors
 from hfscan.hub.config import Config, read_config
 from hfscan.hub.reference import Reference, folder_name, parse_reference
+from hfscan.hub.revision import pin
 from hfscan.models.wrap import classifier
 from hfscan.types import HubModel
 from hfscan.weights import (
@@ -75,20 +77,22 @@ def load(
 def _download(
     reference: Reference, token: str | None, allow_pickle: bool, cache_dir: Path | None
 ) -> tuple[Path, str]:
-    wanted = ["config.json", "README.md", SAFETENSORS, *(PICKLES if allow_pickle else ())]
-    with hub_errors(reference.id, reference.revision):
-        api = hub_api(token)
-        sha = api.resolve_revision(
-            reference.id, revision=reference.revision, cache_dir=cache_dir
-        ).resolved
-        folder = snapshot_download(
+    _, sha = pin(reference, "model", token=token, cache_dir=cache_dir)
+    with hub_errors(reference.id, sha):
+        fetch = partial(
+            snapshot_download,
             reference.id,
             revision=sha,
-            allow_patterns=wanted,
             token=token,
             cache_dir=cache_dir,
             library_name="hfscan",
         )
+        folder = fetch(allow_patterns=["config.json"])
+        if (Path(folder) / "config.json").is_file():
+            # the weights of what cannot be audited are not worth the wait
+            read_config(Path(folder))
+        pickles = PICKLES if allow_pickle else ()
+        folder = fetch(allow_patterns=["config.json", "README.md", SAFETENSORS, *pickles])
     _explain_missing_weights(Path(folder), reference, sha, token)
     return Path(folder), sha
 

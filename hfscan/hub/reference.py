@@ -43,6 +43,11 @@ def folder_name(folder: Path) -> str:
     return text if folder.is_absolute() or text.split("/")[0] == ".." else f"./{text}"
 
 
+def is_folder(text: str) -> bool:
+    """Whether a reference is written as a folder, and not as a repository."""
+    return text.startswith("local-dir:") or _FOLDER.match(text) is not None
+
+
 def parse_reference(text: str, kind: Kind, revision: str | None = None) -> Reference:
     """Read a reference.
 
@@ -57,7 +62,7 @@ def parse_reference(text: str, kind: Kind, revision: str | None = None) -> Refer
     Raises:
         UsageError: It is neither, or there are two revisions.
     """
-    if text.startswith("local-dir:") or _FOLDER.match(text):
+    if is_folder(text):
         if revision:
             raise UsageError(
                 f"{text} is a folder, it has no revision {revision}", "leave --revision out"

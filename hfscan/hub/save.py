@@ -125,12 +125,16 @@ def contents(model: HubModel, report: RepairReport | None) -> dict[str, bytes]:
 
 
 def _portable(report: RepairReport) -> RepairReport:
-    """A report without the paths of this machine: they lead nowhere elsewhere, and tell who made it."""
+    """A report without the paths of this machine: they lead nowhere elsewhere, and tell who made it.
+
+    Nor are there pictures: the clean images need not be public.
+    """
     audit = report.audit
     audit = replace(
         audit,
         model=replace(audit.model, ref=_shortened(audit.model.ref)),
         data=replace(audit.data, name=_shortened(audit.data.name)),
+        pictures=(),
     )
     return replace(
         report, audit=audit, data=replace(report.data, name=_shortened(report.data.name))

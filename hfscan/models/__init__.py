@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from hfscan.models.classifier import Classifier
 from hfscan.models.preactresnet import PreActResNet
+from hfscan.models.small import SmallNet
 
-__all__ = ["Classifier", "PreActResNet"]
+__all__ = ["Classifier", "PreActResNet", "SmallNet"]

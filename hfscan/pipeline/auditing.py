@@ -16,6 +16,7 @@ from hfscan.clock import Clock
 from hfscan.detectors import DETECTORS, Detector
 from hfscan.errors import AuditError, UsageError
 from hfscan.fmt import (
+    Choice,
     LayerProfile,
     Limits,
     choose_precision,
@@ -25,7 +26,9 @@ from hfscan.metrics import accuracy, predict
 from hfscan.model_tests import ChannelTest, ModelTest
 from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.inputs import check_settings, fitted
+from hfscan.pipeline.pictures import draw_channels
 from hfscan.pipeline.testing import judge, limits_of, make_tests, run_tests, timed
+from hfscan.reasons import NO_CONV, NOTHING_TESTED
 from hfscan.types import (
     AuditReport,
     AuditSettings,
@@ -58,6 +61,7 @@ def audit(
     memory: int | None = None,
     state: Path | None = None,
     resume: bool = False,
+    pictures: bool = True,
     progress: Progress = silent,
 ) -> AuditReport:
     """Look for a backdoor in a model.
@@ -77,6 +81,7 @@ def audit(
         memory: Bytes to use beside the model; None for 1 GiB or a quarter of what is free.
         state: Folder in which to keep what is done so far, until all is done; None keeps nothing.
         resume: Go on from what an interrupted audit of the same model, images and settings has left there.
+        pictures: Whether the report has pictures of suspicious channels, made from clean images.
         progress: Shaped like ``rich.progress.track``.
 
     Returns:
@@ -115,7 +120,7 @@ def audit(
             kept.keep_tests(results)
     conclusion = calibrated.conclude(results)
     with timed(seconds, "channels"):
-        choice = kept.choice() or choose_precision(model.net, sample, settings)
+        choice = kept.choice() or _precision(model, sample, settings, clock)
         kept.keep_choice(choice)
         settings = dataclasses.replace(settings, precision=choice.name)
         profiles = []
@@ -149,16 +154,23 @@ def audit(
     )
     if all(layer.skipped for layer in layers):
         return dataclasses.replace(draft, reason=NOTHING_TESTED)
-    return dataclasses.replace(
+    report = dataclasses.replace(
         draft,
         verdict=conclusion.verdict,
         reason=conclusion.reason,
         target=conclusion.target,
         p_value=conclusion.p_value,
     )
+    if not pictures or clock.left() <= 0:
+        return report
+    with timed(seconds, "pictures"):
+        drawn = draw_channels(model.net, sample, report, memory=memory)
+    return dataclasses.replace(report, pictures=drawn)
 
 
-NOTHING_TESTED = "none of its conv layers can be tested"
+def _precision(model: HubModel, sample: ImageSet, settings: AuditSettings, clock: Clock) -> Choice:
+    """The precision of the channels' test; nothing is compared when no time is left for them."""
+    return choose_precision(model.net, sample, settings) if clock.left() > 0 else Choice("fp32")
 
 
 def _first_look(
@@ -172,7 +184,7 @@ def _first_look(
     convs = conv_layers(model.net, one_image(model.net, sample))
     reason = obstacle(clean_accuracy, len(clean), model.num_classes)
     if not reason and not convs:
-        reason = "it has no conv layer"
+        reason = NO_CONV
     elif not reason and all(conv.skipped for conv in convs):
         reason = NOTHING_TESTED
     return AuditReport(

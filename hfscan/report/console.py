@@ -165,6 +165,7 @@ def _verdict_panel(report: AuditReport) -> Panel:
         Text(wording.verdict_sentence(report, printable), style="bold"),
         Text(wording.evidence(report, printable)),
         Text(wording.reason(report, _prose)),
+        Text(wording.accepted(report, _prose)),
     ]
     return _panel(wording.verdict_title(report), color, lines)
 

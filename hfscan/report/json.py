@@ -38,6 +38,11 @@ def render_repair(report: RepairReport) -> str:
     return _layout(_finite(report.to_dict()), "") + "\n"
 
 
+def render_data(data: Mapping[str, Any]) -> str:
+    """Write JSON-ready data as `render` writes an audit."""
+    return _layout(_finite(data), "") + "\n"
+
+
 def _finite(value: Any) -> Any:
     match value:
         case float():

@@ -5,6 +5,7 @@ All text of models and data goes through `markdown` or `code_span`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,13 @@ _BAR_WIDTH = 20
 _PROSE = 600
 _NAME = 200
 
+_SIGNS = {
+    "BACKDOORED": "🔴",
+    "SUSPICIOUS": "🟠",
+    "NO_BACKDOOR_FOUND": "🟢",
+    "INCONCLUSIVE": "⚪",
+}
+
 Row = Sequence[str]
 
 
@@ -43,9 +51,10 @@ def render(report: AuditReport) -> str:
     return _join(
         [
             f"## hfscan audit: {wording.verdict_title(report)}",
-            f"**{wording.verdict_sentence(report, markdown)}**",
+            f"{_SIGNS[report.verdict.value]} **{wording.verdict_sentence(report, markdown)}**",
             wording.evidence(report, markdown),
             wording.reason(report, _prose),
+            wording.accepted(report, _prose),
             _facts(wording.facts(report, markdown, _code)),
             *_tests(report),
             *_classes(report),
@@ -55,8 +64,19 @@ def render(report: AuditReport) -> str:
             *_bullets("Notes", map(_prose, (*report.model.notes, *report.notes))),
             *_next(report),
             _small_print(report),
+            marker(report),
         ]
     )
+
+
+def marker(report: AuditReport) -> str:
+    """A comment that nobody sees, the same for every audit of a model: a bot finds its own comment by it.
+
+    Args:
+        report: The audit.
+    """
+    digest = hashlib.sha256(report.model.ref.encode("utf-8", "replace")).hexdigest()
+    return f"<!-- hfscan-audit {digest[:16]} -->"
 
 
 def render_repair(report: RepairReport) -> str:

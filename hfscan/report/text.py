@@ -188,7 +188,9 @@ def p_equation(value: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as ``0.4 s``, ``52 s`` or ``3 min 12 s``."""
+    """Seconds as ``0.4 s``, ``52 s`` or ``3 min 12 s``; what is not finite as ``n/a``."""
+    if not math.isfinite(seconds):
+        return NOT_KNOWN
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -76,6 +76,17 @@ def reason(report: AuditReport, quote: Quote) -> str:
     return f"Reason: {quote(report.reason)}" if report.reason else ""
 
 
+def accepted(report: AuditReport, quote: Quote) -> str:
+    """Until when and why the finding is accepted; empty if it is not."""
+    known = report.suppression
+    if known is None:
+        return ""
+    return (
+        f"Suppressed: {quote(known.rule)} is accepted for these weights until {quote(known.expires)}. "
+        f"{quote(known.reason)}"
+    )
+
+
 def evidence(report: AuditReport, quote: Quote) -> str:
     """Statistic and p-value of the test that says most; empty without any."""
     test = leading_test(report)
@@ -306,10 +317,10 @@ def erased_sentence(report: RepairReport) -> str:
     return f"{total} in {plural(len(erased), 'layer')} erased."
 
 
-def _unlearning(report: RepairReport) -> str:
+def _unlearning(report: RepairReport, quote: Quote) -> str:
     if report.unlearned is None:
         return "none"
-    kinds = ", ".join(report.triggers)
+    kinds = ", ".join(map(quote, report.triggers))
     return (
         f"inverted triggers ({kinds}), which led up to {percent(report.unlearned, 0)} of the images "
         "to the suspected class before"
@@ -327,7 +338,7 @@ def _tuning_facts(report: RepairReport, quote: Quote) -> Facts:
         ]
     epochs = plural(settings.epochs, "epoch")
     tuned = f"{epochs} on {share}, lr {settings.lr:g}, seed {settings.seed}"
-    return [("Fine-tuning", tuned), ("Unlearning", _unlearning(report))]
+    return [("Fine-tuning", tuned), ("Unlearning", _unlearning(report, quote))]
 
 
 def _flat(parameters: Mapping[str, object]) -> list[tuple[str, str]]:

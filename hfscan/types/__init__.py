@@ -28,7 +28,9 @@ from hfscan.types.basic import (
 )
 from hfscan.types.images import DataFacts, ImageSet, stratified_order
 from hfscan.types.model import HubModel, ModelFacts
+from hfscan.types.pictures import Picture
 from hfscan.types.repair import Defense, Metrics, Repaired, RepairReport, RepairSettings
+from hfscan.types.suppression import Suppression
 from hfscan.types.trial import Cell, Trial
 
 __all__ = [
@@ -50,12 +52,14 @@ __all__ = [
     "LayerAudit",
     "Metrics",
     "ModelFacts",
+    "Picture",
     "Precision",
     "Progress",
     "Rate",
     "RepairReport",
     "RepairSettings",
     "Repaired",
+    "Suppression",
     "TestResult",
     "Trial",
     "Verdict",

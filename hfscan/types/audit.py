@@ -12,7 +12,9 @@ from hfscan.errors import AuditError
 from hfscan.types.basic import SCHEMA, BoolArray, Channels, FloatArray, IntArray, Verdict
 from hfscan.types.images import DataFacts
 from hfscan.types.model import ModelFacts
+from hfscan.types.pictures import MAX_PICTURES, Picture
 from hfscan.types.read import index_in, typed
+from hfscan.types.suppression import Suppression
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -219,6 +221,8 @@ class AuditReport:
         versions: Package -> version.
         p_value: Of all tests together, in [0, 1]; None if none was made.
         calibration: What the p-values are from; None if they are from formulas of the tests.
+        pictures: Of suspicious channels and inverted triggers, for people to look at.
+        suppression: Why the finding does not count, if somebody accepted it; the verdict stays.
     """
 
     model: ModelFacts
@@ -238,6 +242,8 @@ class AuditReport:
     versions: Mapping[str, str] = field(default_factory=dict)
     p_value: float | None = None
     calibration: CalibrationFacts | None = None
+    pictures: tuple[Picture, ...] = ()
+    suppression: Suppression | None = None
 
     @property
     def flagged(self) -> Channels:
@@ -269,6 +275,8 @@ class AuditReport:
             "versions": dict(self.versions),
             "p_value": self.p_value,
             "calibration": None if self.calibration is None else asdict(self.calibration),
+            "pictures": [asdict(picture) for picture in self.pictures],
+            "suppression": None if self.suppression is None else asdict(self.suppression),
         }
 
     @classmethod
@@ -295,6 +303,8 @@ class AuditReport:
     def _read(cls, data: Mapping[str, Any]) -> AuditReport:
         model = typed(ModelFacts, data["model"])
         clean_predictions = typed(tuple[int, ...], data["clean_predictions"])
+        if any(not 0 <= count < 2**31 for count in clean_predictions):
+            raise ValueError("a count of clean predictions is out of its range")
         if len(clean_predictions) != model.num_classes:
             raise ValueError(f"{len(clean_predictions)} figures for {model.num_classes} classes")
         target = data["target"]
@@ -321,6 +331,8 @@ class AuditReport:
             versions=typed(dict[str, str], data["versions"]),
             p_value=typed(float | None, data["p_value"]),
             calibration=typed(CalibrationFacts | None, data["calibration"]),
+            pictures=_pictures_from(data["pictures"], model.num_classes),
+            suppression=typed(Suppression | None, data["suppression"]),
         )
 
 
@@ -355,6 +367,16 @@ def _layer_from_dict(data: Mapping[str, Any], clean_predictions: tuple[int, ...]
     for channel in data["flagged"]:
         flagged[index_in(channel, channels)] = True
     return LayerAudit(name, channels, accuracy, predictions, flagged, tested)
+
+
+def _pictures_from(data: Any, classes: int) -> tuple[Picture, ...]:
+    if len(data) > MAX_PICTURES:
+        raise ValueError(f"{len(data)} pictures are more than {MAX_PICTURES}")
+    pictures: tuple[Picture, ...] = typed(tuple[Picture, ...], data)
+    for picture in pictures:
+        for label in (picture.label, picture.predicted):
+            index_in(label or 0, classes)
+    return pictures
 
 
 def _sparse(counts: IntArray) -> dict[str, int]:

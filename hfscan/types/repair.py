@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 from torch import nn
 
+from hfscan.errors import AuditError
 from hfscan.types.audit import AuditReport, TestResult
 from hfscan.types.basic import SCHEMA, Channels, Progress, Verdict, silent
 from hfscan.types.images import DataFacts, ImageSet
+from hfscan.types.read import index_in, typed
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +172,53 @@ class RepairReport:
             "audit": self.audit.to_dict(),
         }
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RepairReport:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            AuditError: The data is not a report of this schema.
+        """
+        schema = data.get("schema") if isinstance(data, Mapping) else None
+        if schema != SCHEMA:
+            raise AuditError(
+                f"not an hfscan repair report of schema {SCHEMA} (schema: {schema!r:.40})",
+                "run hfscan repair again",
+            )
+        try:
+            return cls._read(data)
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as e:
+            raise AuditError(
+                f"the repair report is damaged ({type(e).__name__}: {e})", "run hfscan repair again"
+            ) from e
+
+    @classmethod
+    def _read(cls, data: Mapping[str, Any]) -> RepairReport:
+        audit = AuditReport.from_dict(data["audit"])
+        erased = typed(dict[str, tuple[int, ...]], data["erased"])
+        tests = {name: typed(tuple[TestResult, ...], data[name]) for name in _TESTS}
+        for test in (*tests["tests_before"], *tests["tests_after"]):
+            index_in(test.target or 0, audit.model.num_classes)
+            index_in(max(0, len(test.class_statistics) - 1), audit.model.num_classes)
+        if data["parameters"] is not None and not isinstance(data["parameters"], dict):
+            raise TypeError("parameters has the wrong type")
+        return cls(
+            audit=audit,
+            data=typed(DataFacts, data["data"]),
+            settings=typed(RepairSettings, data["settings"]),
+            erased={layer: list(channels) for layer, channels in erased.items()},
+            method=typed(str, data["method"]),
+            **{name: typed(Metrics, data[name]) for name in _METRICS},
+            **tests,
+            verdict_after=Verdict(data["verdict_after"]),
+            weights_sha256=typed(str, data["weights_sha256"]),
+            unlearned=typed(float | None, data["unlearned"]),
+            triggers=typed(tuple[str, ...], data["triggers"]),
+            defense=typed(str, data["defense"]),
+            parameters=data["parameters"],
+            seconds=typed(dict[str, float], data["seconds"]),
+        )
+
     def _settings(self) -> dict[str, Any]:
         """What decided the result: of the settings, a method of its own uses the shared ones."""
         settings = asdict(self.settings)
@@ -178,4 +227,6 @@ class RepairReport:
         return {name: settings[name] for name in _SHARED}
 
 
+_TESTS = ("tests_before", "tests_after")
+_METRICS = ("before", "erased_only", "after")
 _SHARED = ("clean_rate", "max_accuracy_drop", "seed")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from hfscan.types import SCHEMA
+
 from .bad_case import HOSTILE, Arguments, Case, Place
 from .support import GENTLE
 
@@ -157,7 +159,7 @@ OPTIONS = [
     ),
     Case("no report", repair("--report", "nowhere"), "'--report'", "repair --help", code=4),
     Case("report of another kind", file_as_report("[]"), "not an hfscan audit report", "again"),
-    Case("damaged report", file_as_report('{"schema": 3}'), "report is damaged", "again"),
+    Case("damaged report", file_as_report(f'{{"schema": {SCHEMA}}}'), "report is damaged", "again"),
     Case("malformed report", file_as_report("{"), "report.json is not a JSON report"),
     Case("repair without images", lambda p: ["repair", "./x"], "MODEL needs --clean-data", code=4),
     Case("rate out of range", repair("--clean-rate", "1"), "--clean-rate cannot be 1.0", code=4),

@@ -35,7 +35,7 @@ def test_the_copy_is_in_that_precision(
     assert tiny_net.conv1.weight.requires_grad
 
 
-def test_a_quick_network_stays_in_float32(tiny_net: nn.Module, tiny_set: ImageSet) -> None:
+def test_a_small_network_stays_in_float32(tiny_net: nn.Module, tiny_set: ImageSet) -> None:
     assert choose_precision(tiny_net, tiny_set, SETTINGS).name == "fp32"
 
 
@@ -58,19 +58,27 @@ def test_half_precision_must_keep_the_answers(tiny_net: nn.Module, tiny_set: Ima
         choose_precision(Brittle(tiny_net), tiny_set, wish)
 
 
+@pytest.mark.parametrize(("dtype", "name"), [(torch.bfloat16, "bf16"), (None, "fp32")])
 def test_auto_takes_what_is_fast_and_agrees(
+    tiny_net: nn.Module,
+    tiny_set: ImageSet,
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype | None,
+    name: str,
+) -> None:
+    monkeypatch.setattr("hfscan.fmt.precision.fast_half", lambda device: dtype)
+    monkeypatch.setattr("hfscan.fmt.precision.MIN_WEIGHTS", 0)
+    assert choose_precision(tiny_net, tiny_set, SETTINGS).name == name
+    assert choose_precision(Brittle(tiny_net), tiny_set, SETTINGS).name == "fp32"
+
+
+def test_it_does_not_look_at_a_clock(
     tiny_net: nn.Module, tiny_set: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds = {torch.float32: 1.0, torch.bfloat16: 0.5}
-
-    def measured(net: nn.Module, pixels: Tensor) -> float:
-        return seconds[next(net.parameters()).dtype]
-
-    monkeypatch.setattr("hfscan.fmt.precision._seconds", measured)
-    assert choose_precision(tiny_net, tiny_set, SETTINGS).name == "bf16"
-    assert choose_precision(Brittle(tiny_net), tiny_set, SETTINGS).name == "fp32"
-    seconds[torch.bfloat16] = 0.9
-    assert choose_precision(tiny_net, tiny_set, SETTINGS).name == "fp32"
+    monkeypatch.setattr("time.perf_counter", None)
+    monkeypatch.setattr("time.monotonic", None)
+    wish = replace(SETTINGS, precision="bf16")
+    assert choose_precision(tiny_net, tiny_set, wish).agreement == 1
 
 
 def test_profiles_hardly_differ(tiny_set: ImageSet) -> None:

@@ -18,6 +18,7 @@ from hfscan.types import (
     LayerAudit,
     Metrics,
     ModelFacts,
+    Picture,
     RepairReport,
     RepairSettings,
     TestResult,
@@ -30,6 +31,9 @@ CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
 )
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAIAAAAmkwkpAAAAFElEQVR42mNsaGhggAEmBiSAmwMATAQBiHvQRdYAAAAASUVORK5CYII="
+"""A gray picture."""
+
 HOSTILE = (
     "[red]x[/red]",
     "\x1b[2J\x1b]0;owned\x07",
@@ -141,6 +145,20 @@ def margin_test(*, found: bool) -> TestResult:
         class_statistics=tuple(margins),
         unit="logits",
         seconds=11.42,
+    )
+
+
+def with_pictures(report: AuditReport) -> AuditReport:
+    """The audit with pictures of a channel and of an inverted trigger, 4 x 4 pixels each."""
+    clean = Picture("clean", PNG, "layer1.0.conv2", 3, 4, 4)
+    return replace(
+        report,
+        pictures=(
+            clean,
+            replace(clean, role="reversed", predicted=0),
+            replace(clean, role="difference", predicted=None, gain=4.0),
+            Picture("trigger", PNG, predicted=0, family="patch", share=0.98),
+        ),
     )
 
 

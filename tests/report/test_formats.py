@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-from hfscan.report import FORMATS
+from hfscan.report import FORMATS, REPAIR_FORMATS
 from hfscan.types import Verdict
 
-from .sample import CLASSES, HOSTILE, audit_report, hostile_report
+from .sample import CLASSES, HOSTILE, audit_report, hostile_report, repair_report
 
 EVERY_FORMAT = pytest.mark.parametrize("name", FORMATS)
 
@@ -43,6 +46,35 @@ def test_a_report_ends_with_one_line_break(name: str) -> None:
     text = FORMATS[name](audit_report())
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
+
+
+@EVERY_FORMAT
+def test_figures_of_a_damaged_file_are_shown_as_unknown(name: str) -> None:
+    """Python's JSON reader takes 1e999 and NaN."""
+    seconds = {"tests": math.nan, "channels": math.inf}
+    text = FORMATS[name](replace(audit_report(), clean_accuracy=math.inf, seconds=seconds))
+    assert not re.search(r"\b(nan|inf|NaN|Infinity)\b", text)
+
+
+@pytest.mark.parametrize("name", REPAIR_FORMATS)
+def test_nothing_of_a_hostile_repair_reaches_the_terminal(name: str) -> None:
+    evil = " ".join(HOSTILE)
+    report = replace(
+        repair_report(names=HOSTILE),
+        audit=hostile_report(Verdict.BACKDOORED),
+        method=evil,
+        triggers=HOSTILE,
+        defense=evil,
+        weights_sha256=evil,
+        parameters=None,
+        erased={name: [0] for name in HOSTILE},
+        seconds={evil: 1.0},
+    )
+    for one in (report, replace(report, parameters={evil: {evil: evil}})):
+        text = REPAIR_FORMATS[name](one)
+        assert text.isascii() or text.replace("\n", "").isprintable()
+        assert "<script" not in text or name in ("json", "console")
+        text.encode("utf-8")
 
 
 @EVERY_FORMAT

@@ -6,10 +6,17 @@ from dataclasses import replace
 import pytest
 from markdown_it import MarkdownIt
 
-from hfscan.report.markdown import render, render_repair
-from hfscan.types import Verdict
+from hfscan.report.markdown import marker, render, render_repair
+from hfscan.types import Suppression, Verdict
 
-from .sample import HOSTILE, audit_report, check_golden, hostile_report, repair_report
+from .sample import (
+    HOSTILE,
+    audit_report,
+    check_golden,
+    hostile_report,
+    many_layers,
+    repair_report,
+)
 
 HOSTILE_TEXTS = [render(hostile_report(verdict)) for verdict in Verdict] + [
     render_repair(repair_report(names=HOSTILE))
@@ -29,7 +36,9 @@ def test_hostile_names_are_plain_text(text: str) -> None:
     assert inline <= allowed | {"html_inline"}
     html = [token.content.strip() for token in tokens if token.type == "html_block"]
     html += [c.content for t in tokens for c in t.children or [] if c.type == "html_inline"]
-    pattern = r"<details><summary>\d+ layers?</summary>|</details>"
+    pattern = (
+        r"<!-- hfscan-audit [0-9a-f]{16} -->|<details><summary>\d+ layers?</summary>|</details>"
+    )
     assert all(re.fullmatch(pattern, part) for part in html)
 
 
@@ -54,6 +63,28 @@ def test_verdicts_are_said_carefully() -> None:
     assert "behaves like a backdoored network (target class airplane)" in render(audit_report())
     assert "no proof of absence" in render(audit_report(verdict=Verdict.NO_BACKDOOR_FOUND))
     assert "too near to chance" in render(audit_report(verdict=Verdict.INCONCLUSIVE))
+
+
+def test_a_bot_finds_its_comment_again() -> None:
+    before, after = audit_report(), audit_report(verdict=Verdict.NO_BACKDOOR_FOUND)
+    other = replace(before, model=replace(before.model, ref="org/another"))
+    assert render(before).splitlines()[-1] == render(after).splitlines()[-1] == marker(before)
+    assert marker(other) != marker(before)
+    assert re.fullmatch(r"<!-- hfscan-audit [0-9a-f]{16} -->", marker(before))
+
+
+def test_it_fits_into_a_comment() -> None:
+    """GitHub takes 65,536 characters; a job summary 1 MiB."""
+    names = tuple(f"species {index}" for index in range(1000))
+    assert len(render(many_layers(200))) < 65_536
+    assert len(render(audit_report(names=names))) < 65_536
+
+
+def test_an_accepted_finding_is_said() -> None:
+    accepted = Suppression("HFS001", "known *toy*", "2030-01-01")
+    text = render(replace(audit_report(), suppression=accepted))
+    assert "HFS001 is accepted for these weights until 2030-01-01. known &#42;toy&#42;" in text
+    assert "behaves like a backdoored network" in text
 
 
 def test_many_classes_are_cut() -> None:

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from hfscan.channels import ConvLayer, erasable_layers, erase, one_image, outer_name
+from hfscan.half import autocast
 from hfscan.models.classifier import inner
-from hfscan.train import bfloat16
 from hfscan.types import Channels, ImageSet, Progress, Repaired, silent
 
 
@@ -128,7 +128,7 @@ class _Scaled:
     def loss(self, weights: Tensor, biases: Tensor) -> Tensor:
         """With each channel's weight and bias multiplied by these, ``(C_1 + C_2 + ...,)``."""
         parameters = scaled(self.net, self.layers, weights, biases)
-        with bfloat16(self.pixels.device, wanted=self.autocast):
+        with autocast(self.pixels.device, wanted=self.autocast):
             logits = functional_call(self.net, parameters, (self.pixels,))
         return F.cross_entropy(logits.float(), self.labels)
 

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from hfscan.bench.defenses.ft import TUNING
 from hfscan.channels import one_image, probing
-from hfscan.train import FitConfig, bfloat16, fit
+from hfscan.half import autocast
+from hfscan.train import FitConfig, fit
 from hfscan.types import FloatArray, ImageSet, Progress, Repaired, silent
 
 CONSISTENCY = 1.4826
@@ -55,7 +56,7 @@ class Trigger:
 
 @dataclass(frozen=True)
 class NeuralCleanse:
-    """Invert, find the outlier, unlearn.
+    """Invert a patch for each class, and unlearn the one that is an outlier.
 
     Cost: for each class ``steps`` passes with gradient over ``batch_size`` images; ``tuning.epochs``
     passes over the clean images.
@@ -150,7 +151,7 @@ class NeuralCleanse:
 
     def _logits(self, net: nn.Module, pixels: Tensor) -> Tensor:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        with bfloat16(pixels.device, wanted=self.autocast):
+        with autocast(pixels.device, wanted=self.autocast):
             logits: Tensor = net(pixels)
         return logits.float()
 

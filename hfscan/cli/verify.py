@@ -1,0 +1,207 @@
+"""``hfscan verify``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hfscan.cli import options as o
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hfscan.cli.state import Inputs
+    from hfscan.types import AuditReport
+    from hfscan.verify import Check
+
+EXIT_DISAGREES = 1
+EXIT_NOTHING = 3
+
+_EVIDENCE = "Evidence"
+
+
+def verify(
+    report: Annotated[
+        Path,
+        typer.Argument(
+            metavar="REPORT.json",
+            exists=True,
+            dir_okay=False,
+            help="Of hfscan audit --json, or -o json=FILE.",
+            show_default=False,
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(help="If it is not where the report says.", rich_help_panel=o._MODEL),
+    ] = None,
+    clean_data: Annotated[
+        str | None,
+        typer.Option(help="If they are not where the report says.", rich_help_panel=o._DATA),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="If it is not the report's.", rich_help_panel=o._DATA),
+    ] = None,
+    image_column: o.ImageColumn = None,
+    label_column: o.LabelColumn = None,
+    label_map: o.LabelMap = None,
+    token: o.Token = None,
+    allow_pickle: o.AllowPickle = False,
+    channels: Annotated[
+        int,
+        typer.Option(min=0, help="How many to test again.", rich_help_panel=_EVIDENCE),
+    ] = 8,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=o.MAX_SEED,
+            help="Which ones; default: nobody knows before.",
+            rich_help_panel=_EVIDENCE,
+        ),
+    ] = None,
+    device: o.DeviceOption = "auto",
+    memory: o.Memory = None,
+    threads: o.Threads = None,
+    cache_dir: o.CacheDir = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Check a report: make a part of its evidence again, and compare.
+
+    Model and images must be the same bit by bit; then some channels,
+    chosen at random, and the model-level tests are run again, in the
+    precision of the report. Exit codes: 0 it agrees, 1 it does not, 2 it
+    could not be tried, 3 nothing of it can be verified.
+
+    [b]Examples[/b]
+
+      hfscan verify report.json
+
+      hfscan verify report.json --clean-data ./images --channels 50 --seed 1
+    """
+    import secrets
+    from dataclasses import asdict
+    from json import dumps
+
+    from rich.console import Console
+
+    from hfscan.cli.output import bars, print_data
+    from hfscan.cli.quantities import parse_size
+    from hfscan.cli.state import read_report
+    from hfscan.verify import verify as run
+
+    found, inputs = read_report(report)
+    seed = secrets.randbelow(o.MAX_SEED + 1) if seed is None else seed
+    if not (model or found.model.weights_file):
+        _nothing("it is of a module in somebody's program, there are no weights to load")
+    inputs = _given(inputs, model, clean_data, split, image_column, label_column, label_map)
+    source, clean = _load(
+        inputs, found, device, token, cache_dir, threads=threads, quiet=quiet, pickle=allow_pickle
+    )
+    with bars(quiet) as progress:
+        checks = run(
+            source,
+            clean,
+            found,
+            channels=channels,
+            seed=seed,
+            memory=None if memory is None else parse_size(memory),
+            progress=progress,
+        )
+    agrees = all(check.agrees is not False for check in checks)
+    if json:
+        data = {"agrees": agrees, "seed": seed, "checks": [asdict(check) for check in checks]}
+        print_data(dumps(data, indent=2))
+    else:
+        Console().print(_table(checks, seed))
+    raise typer.Exit(0 if agrees else EXIT_DISAGREES)
+
+
+def _nothing(reason: str) -> None:
+    from hfscan.cli.output import say
+
+    say(f"nothing of this report can be verified: {reason}")
+    raise typer.Exit(EXIT_NOTHING)
+
+
+def _given(
+    inputs: Inputs,
+    model: str | None,
+    clean_data: str | None,
+    split: str | None,
+    image_column: str | None,
+    label_column: str | None,
+    label_map: Path | None,
+) -> Inputs:
+    """What to load: what was typed, otherwise what the report says."""
+    from dataclasses import replace
+
+    return replace(
+        inputs,
+        model=model or inputs.model,
+        revision=None if model else inputs.revision,
+        clean_data=clean_data or inputs.clean_data,
+        split=split or inputs.split,
+        image_column=image_column,
+        label_column=label_column,
+        label_map=None if label_map is None else str(label_map),
+    )
+
+
+def _load(  # type: ignore[no-untyped-def]  # noqa: ANN202
+    inputs: Inputs,
+    report: AuditReport,
+    device: o.Device,
+    token: str | None,
+    cache_dir: Path | None,
+    *,
+    threads: int | None,
+    quiet: bool,
+    pickle: bool,
+):
+    from hfscan.cli.loading import load_clean, load_model, prepare
+
+    prepare(threads, quiet)
+    source = load_model(
+        inputs.model,
+        device,
+        revision=inputs.revision,
+        token=token,
+        allow_pickle=pickle,
+        cache_dir=cache_dir,
+    )
+    clean = load_clean(
+        inputs.clean_data,
+        source,
+        images=report.data.images,
+        seed=report.settings.seed,
+        split=inputs.split,
+        image_column=inputs.image_column,
+        label_column=inputs.label_column,
+        label_map=None if inputs.label_map is None else Path(inputs.label_map),
+        token=token,
+        cache_dir=cache_dir,
+    )
+    return source, clean
+
+
+def _table(checks: Sequence[Check], seed: int) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    from hfscan.report.text import printable
+
+    marks = {True: ("yes", "green"), False: ("NO", "bold red"), None: ("not checked", "yellow")}
+    table = Table(box=None, pad_edge=False, caption=f"seed {seed}", caption_justify="left")
+    for name in ("Check", "Agrees", "Details"):
+        table.add_column(name, overflow="fold")
+    for check in checks:
+        mark, style = marks[check.agrees]
+        details = Text(printable(check.details, 400))
+        table.add_row(Text(printable(check.name)), Text(mark, style), details)
+    return table
