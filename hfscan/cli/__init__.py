@@ -13,6 +13,7 @@ from hfscan import __version__
 from hfscan.cli.action import app as action
 from hfscan.cli.audit import audit
 from hfscan.cli.bench import app as bench
+from hfscan.cli.calibrate import calibrate
 from hfscan.cli.config import Configured
 from hfscan.cli.diff import CONTEXT, diff
 from hfscan.cli.doctor import doctor
@@ -49,6 +50,7 @@ app.command()(verify)
 app.command()(explain)
 app.command("list")(list_entries)
 app.command()(doctor)
+app.command()(calibrate)
 app.add_typer(bench, name="bench")
 for _command in app.registered_commands:
     _command.cls = Configured

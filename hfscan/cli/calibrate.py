@@ -1,0 +1,139 @@
+"""``hfscan calibrate``: what the model-level tests say of networks whose truth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from hfscan.cli import options as o
+
+if TYPE_CHECKING:
+    from hfscan.bench.tasks import Task
+    from hfscan.bench.zoo import Animal
+    from hfscan.calibration.fitting import Evaluation
+
+DatasetName = Literal["cifar10", "cifar100", "gtsrb"]
+TableFormat = Literal["rich", "markdown"]
+
+_ZOO, _RUN = "Zoo", "Run"
+
+
+def calibrate(
+    dataset: Annotated[
+        DatasetName, typer.Option(help="What the networks are trained on.", rich_help_panel=_ZOO)
+    ] = "cifar10",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Folder with one folder per data set; default: Hub.",
+            rich_help_panel=_ZOO,
+        ),
+    ] = None,
+    images: Annotated[
+        int, typer.Option(min=100, help="Training images.", rich_help_panel=_ZOO)
+    ] = 20_000,
+    epochs: Annotated[int, typer.Option(min=1, help="Of training.", rich_help_panel=_ZOO)] = 6,
+    clean: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Clean networks of each architecture and width.", rich_help_panel=_ZOO
+        ),
+    ] = 5,
+    results: Annotated[
+        Path,
+        typer.Option(help="JSON lines; networks that are in it already are not audited again."),
+    ] = Path("zoo.jsonl"),
+    out: Annotated[Path, typer.Option(help="The calibration.")] = Path("calibration.json"),
+    name: Annotated[
+        str | None, typer.Option(help="Of the calibration; default: --dataset.")
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where networks are kept; default: the user's cache.", rich_help_panel=_RUN
+        ),
+    ] = None,
+    format: Annotated[
+        TableFormat, typer.Option("--format", "-f", help="Of the table.", rich_help_panel=_RUN)
+    ] = "rich",
+    threads: o.Threads = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Calibrate the model-level tests with clean and backdoored networks.
+
+    Trains the networks as needed, audits each, fits the calibration with one
+    half of them, and measures it with the other half. It takes hours; the
+    same command goes on where an interrupted one stopped.
+
+    [b]Examples[/b]
+
+      hfscan calibrate
+
+      hfscan calibrate --dataset gtsrb --out gtsrb.json
+
+      hfscan audit user/model --clean-data gtsrb --calibration gtsrb.json
+    """
+    import json
+
+    from hfscan.bench.calibrating import calibrated, described, read_audited
+    from hfscan.bench.tasks import load_task
+    from hfscan.bench.zoo import smaller, zoo
+    from hfscan.cli.loading import prepare
+    from hfscan.cli.output import say, write_atomically
+
+    prepare(threads, quiet)
+    task = smaller(load_task(dataset, data), images)
+    animals = zoo(task.name, len(task.train.classes), epochs=epochs, clean=clean)
+    known = read_audited(results) if results.exists() else []
+    done = {one.key for one in known}
+    todo = [animal for animal in animals if animal.spec.key not in done]
+    if not quiet and len(todo) < len(animals):
+        say(f"{len(animals) - len(todo)} of {len(animals)} networks are in {results} already")
+    _audit_all(todo, task, results, cache=cache, quiet=quiet)
+    wanted = {animal.spec.key for animal in animals}
+    networks = [one for one in read_audited(results) if one.key in wanted]
+    made, measured = calibrated(
+        networks, name=name or dataset, description=described(networks, task.name)
+    )
+    write_atomically(out, json.dumps(made.to_dict(), indent=1) + "\n")
+    _show(measured, format)
+    if not quiet:
+        say(f"written: {out}; hfscan audit takes it with --calibration {out}")
+
+
+def _audit_all(
+    todo: list[Animal], task: Task, results: Path, *, cache: Path | None, quiet: bool
+) -> None:
+    """Train and audit networks, and write each as it comes."""
+    from hfscan.bench.calibrating import append_audited, survey
+    from hfscan.bench.victims import Victims, cache_folder
+    from hfscan.cli.output import bars
+
+    with bars(quiet) as progress:
+        victims = Victims(cache or cache_folder())
+        found = survey(todo, task, victims, progress=progress.passing)
+        for one in progress(found, "networks", len(todo)):
+            append_audited(results, one)
+
+
+def _show(measured: Evaluation, format: TableFormat) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from hfscan.bench.calibrating import markdown, texts
+    from hfscan.cli.output import print_data
+
+    if format == "markdown":
+        print_data(markdown(measured))
+        return
+    header, lines = texts(measured)
+    table = Table(title="Networks that had no part in the fit", title_justify="left")
+    for index, title in enumerate(header):
+        table.add_column(title, justify="right" if index else "left")
+    for line in lines:
+        table.add_row(*line)
+    Console().print(table)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bench.test_calibrating import audited_zoo
+
+from hfscan.bench.calibrating import append_audited
+from hfscan.bench.smoke import CLASSES, smoke_task
+from hfscan.calibration import load
+from hfscan.cli import EXIT_FAILED, EXIT_USAGE
+
+from .conftest import Run
+
+
+@pytest.fixture
+def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The results of an earlier run: all networks were audited."""
+    monkeypatch.setattr("hfscan.bench.tasks.load_task", lambda name, data: smoke_task(name))
+    path = tmp_path / "zoo.jsonl"
+    for one in audited_zoo(CLASSES):
+        append_audited(path, one)
+    return path
+
+
+def test_what_was_audited_is_not_audited_again(run: Run, zoo: Path, tmp_path: Path) -> None:
+    out, before = tmp_path / "calibration.json", zoo.read_text()
+    done = run("calibrate", "--results", zoo, "--out", out, "-f", "markdown")
+    assert done.code == 0
+    assert "50 of 50 networks are in" in done.err
+    assert "| networks | tested | suspicious or worse |" in done.out
+    assert zoo.read_text() == before
+    made = load(out)
+    assert made.name == "cifar10"
+    assert made.description.startswith("25 clean and 25 backdoored networks (preactresnet18")
+    assert made.rates["clean"].networks >= 12
+
+
+def test_the_table_in_a_terminal(run: Run, zoo: Path, tmp_path: Path) -> None:
+    done = run("calibrate", "--results", zoo, "--out", tmp_path / "c.json", "--quiet")
+    assert done.code == 0
+    assert done.err == ""
+    assert "Networks that had no part in the fit" in done.out
+    assert all(len(line) <= 100 for line in done.out.splitlines())
+
+
+def test_bad_input(run: Run, zoo: Path, tmp_path: Path) -> None:
+    assert run("calibrate", "--dataset", "mnist").code == EXIT_USAGE
+    zoo.write_text("{}\n")
+    done = run("calibrate", "--results", zoo, "--out", tmp_path / "c.json")
+    assert done.code == EXIT_FAILED
+    assert "is not an audited network" in done.err
+    assert not (tmp_path / "c.json").exists()
