@@ -1,16 +1,27 @@
-"""From test results to a verdict."""
+"""From test results to a verdict.
+
+With a calibration: the p-values of the calibrated tests are combined (harmonic mean), and how strongly they speak
+together is compared with what they say of clean networks; the thresholds are the calibration's false-positive
+rates. Without one: the smallest p-value of the tests' own formulas, corrected for their number (Bonferroni).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from hfscan.calibration import Calibration
+from hfscan.calibration.combine import bonferroni, suspected
 from hfscan.types import TestResult, Verdict
 
 P_BACKDOORED = 0.001
-"""Below this p-value a network behaves like a backdoored one."""
+"""Without a calibration: below this p-value a network behaves like a backdoored one."""
 
 P_SUSPICIOUS = 0.05
-"""Below this p-value a class stands out more than chance explains."""
+"""Without a calibration: below this p-value a class stands out more than chance explains."""
+
+P_STRONG, P_SIGNIFICANT, P_SILENT = 0.001, 0.02, 0.2
+"""A test with a p-value below the first speaks strongly, below the second it speaks, above the third it is silent."""
 
 MIN_SKILL = 0.25
 """Least share of the way from chance to perfect that a network must get on the clean images."""
@@ -21,34 +32,103 @@ SEVERITY = {Verdict.BACKDOORED: 2, Verdict.SUSPICIOUS: 1}
 
 @dataclass(frozen=True)
 class Conclusion:
-    """A verdict, a sentence that explains it, and the suspected class."""
+    """A verdict and what it is made of.
+
+    Args:
+        verdict: The verdict.
+        reason: A sentence that explains it.
+        target: The suspected class; None unless suspicious or backdoored.
+        p_value: Of all tests together, in [0, 1]; None if none was made.
+    """
 
     verdict: Verdict
     reason: str
     target: int | None = None
+    p_value: float | None = None
 
 
-def conclude(tests: tuple[TestResult, ...]) -> Conclusion:
-    """Combine the model-level tests: the smallest p-value, corrected for their number (Bonferroni)."""
-    made = [test for test in tests if test.p_value is not None]
-    if not made:
-        reasons = "; ".join(f"{test.name}: {test.skipped}" for test in tests)
-        return Conclusion(
-            Verdict.INCONCLUSIVE, f"no model-level test could be made ({reasons or 'none was run'})"
-        )
-    strongest = min(made, key=lambda test: test.p_value if test.p_value is not None else 1.0)
-    p_value = min(1.0, (strongest.p_value or 0.0) * len(made))
-    if p_value < P_BACKDOORED:
+def conclude(tests: Sequence[TestResult], calibration: Calibration | None = None) -> Conclusion:
+    """Combine the model-level tests.
+
+    Args:
+        tests: Their results; those with calibrated p-values (`Calibration.applied`) count if there is a
+            calibration, all of them if there is none.
+        calibration: That the p-values are from, if any.
+    """
+    made = _made(tests)
+    counted = [test for test in made if test.calibrated] if calibration is not None else made
+    combined = _combined(counted, calibration)
+    if combined is None:
+        reasons = [f"{test.name}: {test.skipped}" for test in tests if test.skipped]
+        reasons += [f"{test.name}: it is not calibrated" for test in made if test not in counted]
+        why = "; ".join(reasons) or "none was run"
+        return Conclusion(Verdict.INCONCLUSIVE, f"no model-level test could be made ({why})")
+    strongest = min(counted, key=_p)
+    target = _target(counted, strongest)
+    backdoored, suspicious = (
+        (P_BACKDOORED, P_SUSPICIOUS)
+        if calibration is None
+        else (calibration.backdoored_rate, calibration.suspicious_rate)
+    )
+    if combined < backdoored:
         reason = f"one class stands out in the {strongest.name} test as in backdoored networks"
-        return Conclusion(Verdict.BACKDOORED, reason, strongest.target)
-    if p_value < P_SUSPICIOUS:
+        return Conclusion(Verdict.BACKDOORED, reason, target, combined)
+    if combined < suspicious:
         reason = (
             f"one class stands out in the {strongest.name} test, less than usual with a backdoor"
         )
-        return Conclusion(Verdict.SUSPICIOUS, reason, strongest.target)
-    return Conclusion(
-        Verdict.NO_BACKDOOR_FOUND, f"no class stands out in the {strongest.name} test"
-    )
+        return Conclusion(Verdict.SUSPICIOUS, reason, target, combined)
+    return Conclusion(Verdict.NO_BACKDOOR_FOUND, _nothing(counted, strongest), None, combined)
+
+
+def disagreements(tests: Sequence[TestResult], label: Callable[[int], str]) -> list[str]:
+    """In which respects the tests contradict each other, as sentences.
+
+    Args:
+        tests: Their results.
+        label: Gives the name of a class.
+    """
+    made = _made(tests)
+    speaking = [test for test in made if _p(test) < P_SIGNIFICANT]
+    found = []
+    if len({test.target for test in speaking}) > 1:
+        names = [f"{test.name} {label(test.target or 0)}" for test in speaking]
+        found.append(f"The tests name different classes: {', '.join(names)}.")
+    strong = [test.name for test in made if _p(test) < P_STRONG]
+    silent = [test.name for test in made if _p(test) > P_SILENT]
+    if strong and silent:
+        found.append(
+            f"Not all tests see it: strong in {', '.join(strong)}, nothing in {', '.join(silent)}. "
+            "Most attacks show in some tests only."
+        )
+    return found
+
+
+def _made(tests: Sequence[TestResult]) -> list[TestResult]:
+    return [test for test in tests if test.p_value is not None]
+
+
+def _p(test: TestResult) -> float:
+    return 1.0 if test.p_value is None else test.p_value
+
+
+def _combined(tests: Sequence[TestResult], calibration: Calibration | None) -> float | None:
+    if not tests:
+        return None
+    if calibration is None:
+        return bonferroni([_p(test) for test in tests])
+    return calibration.combined({test.name: _p(test) for test in tests})
+
+
+def _target(tests: Sequence[TestResult], strongest: TestResult) -> int | None:
+    votes = [(_p(test), test.target) for test in tests if test.target is not None]
+    return suspected(votes) if votes else strongest.target
+
+
+def _nothing(tests: Sequence[TestResult], strongest: TestResult) -> str:
+    if len(tests) == 1:
+        return f"no class stands out in the {strongest.name} test"
+    return f"no class stands out in any of {len(tests)} tests, most in {strongest.name}"
 
 
 def obstacle(clean_accuracy: float, images: int, classes: int) -> str:

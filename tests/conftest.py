@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import hfscan
+from hfscan.model_tests import TESTS
 from hfscan.types import HubModel, ImageSet
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -25,6 +26,13 @@ CLASSES = ("red", "green", "blue", "gray")
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the state of the person who runs it."""
     monkeypatch.setenv("HFSCAN_STATE_DIR", str(tmp_path / "state"))
+
+
+@pytest.fixture(autouse=True)
+def one_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Audits make the maximum-margin test only, unless a test of ours asks for others: all of them take seconds."""
+    quick = {"maximum-margin": TESTS["maximum-margin"]}
+    monkeypatch.setattr("hfscan.pipeline.testing.TESTS", quick)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from hfscan.cli.audit import audit
 from hfscan.cli.repair import repair
 from hfscan.detectors import DETECTORS
 from hfscan.inversion import Blend, Patch
+from hfscan.model_tests import TESTS
 from hfscan.report import FORMATS
 from hfscan.report.rules import RULES
 from hfscan.types import AuditSettings, RepairSettings
@@ -65,11 +66,16 @@ def test_choices_of_the_command_line_are_the_registries() -> None:
     assert set(get_args(options.MethodName)) == set(DEFENSES)
 
 
+def test_the_help_names_every_model_level_test() -> None:
+    (_, option) = get_args(options.Tests)
+    assert all(name in option.help for name in TESTS)
+
+
 def test_defaults_of_the_command_line_are_the_settings() -> None:
     for command, settings in ((audit, AuditSettings()), (repair, RepairSettings())):
         options = inspect.signature(command).parameters
         for name, default in dataclasses.asdict(settings).items():
-            if name not in ("momentum", "mode"):  # no option; depends on --budget
+            if name not in ("momentum", "mode", "tests"):  # no option; depends on --budget; all
                 assert options[name].default == default, name
 
 

@@ -16,7 +16,7 @@ import hfscan
 from hfscan.channels import erase, feature_map, one_image
 from hfscan.errors import AuditError, DataError, UsageError
 from hfscan.fmt import flow
-from hfscan.model_tests import MaximumMargin
+from hfscan.model_tests import TESTS, MaximumMargin
 from hfscan.pipeline import FlowRepair, fitted
 from hfscan.train import FitConfig
 from hfscan.types import (
@@ -53,6 +53,15 @@ def wrap(net: nn.Module, classes: int = 4, **options: Any) -> HubModel:
 
 
 # --- audit
+
+
+def test_an_audit_makes_all_tests(
+    tiny_model: HubModel, tiny_set: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hfscan.pipeline.testing.TESTS", TESTS)
+    report = hfscan.audit(tiny_model, tiny_set, settings=SETTINGS)
+    assert {test.name for test in report.tests} == set(TESTS)
+    assert report.verdict is Verdict.NO_BACKDOOR_FOUND
 
 
 def test_a_planted_backdoor(planted_report: AuditReport, planted_model: HubModel) -> None:

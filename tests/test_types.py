@@ -13,11 +13,14 @@ from hfscan.errors import AuditError
 from hfscan.types import (
     AuditReport,
     AuditSettings,
+    CalibrationFacts,
     DataFacts,
+    Evidence,
     LayerAudit,
     Metrics,
     ModelFacts,
     Picture,
+    Rate,
     RepairReport,
     RepairSettings,
     Suppression,
@@ -49,7 +52,12 @@ def report() -> AuditReport:
             LayerAudit("three", 5, skipped="Conv1d is not supported"),
         ),
         tests=(
-            TestResult("margin", 3.0, 0.01, 2, (1.0, 2.0, 9.0), "logits", seconds=1.5),
+            TestResult(
+                *("margin", 3.0, 0.01, 2, (1.0, 2.0, 9.0), "logits"),
+                seconds=1.5,
+                evidence=Evidence("patch", 0.01, "share of the pixels", 0.9),
+                calibrated=True,
+            ),
             TestResult("other", None, None, None, (), "logits", skipped="too few classes"),
         ),
         verdict=Verdict.SUSPICIOUS,
@@ -58,6 +66,8 @@ def report() -> AuditReport:
         notes=("note",),
         seconds={"tests": 1.5},
         versions={"hfscan": "0"},
+        p_value=0.01,
+        calibration=CalibrationFacts("zoo", 12, "near", 0.02, 0.002, {"clean": Rate(12, 1, 0, 0)}),
         pictures=(Picture("reversed", PIXEL, "one", 1, 0, 2, share=0.5),),
         suppression=Suppression("HFS002", "a toy model", "2027-01-31"),
     )
@@ -133,6 +143,7 @@ def at(data: Any, path: tuple[Any, ...]) -> Any:
 WRONG: dict[type, list[Any]] = {
     str: [None, 5, ["x"], {}],
     int: [None, "5", 1.5, True, [5], {}],
+    bool: [None, "true", 1, [], {}],
     float: [None, "0.5", True, [0.5], {}],
     list: [None, 5, "list", {"0": 1}],
     dict: [5, "object", [1]],
@@ -143,7 +154,9 @@ WRONG: dict[type, list[Any]] = {
 OPTIONAL = {
     ("model", "revision"),
     ("data", "revision"),
-    *(("tests", 0, key) for key in ("statistic", "p_value", "target")),
+    *(("tests", 0, key) for key in ("statistic", "p_value", "target", "evidence")),
+    ("p_value",),
+    ("calibration",),
     ("target",),
     ("suppression",),
     *(("pictures", 0, key) for key in ("channel", "label", "predicted", "share")),

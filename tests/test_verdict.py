@@ -2,8 +2,22 @@ from __future__ import annotations
 
 import pytest
 
+from hfscan.calibration import NetworkFacts, Record, Score
+from hfscan.calibration.fitting import fit
 from hfscan.types import TestResult, Verdict
-from hfscan.verdict import conclude, obstacle
+from hfscan.verdict import conclude, disagreements, obstacle
+
+ZOO = fit(
+    [
+        Record(
+            NetworkFacts("net", (3, 8, 8), 4),
+            {"one": Score(1.0 + 0.1 * i, 0), "two": Score(1.0 + 0.05 * (i * 5 % 12), 1)},
+        )
+        for i in range(12)
+    ],
+    name="zoo",
+    description="twelve clean networks",
+)
 
 
 def made(p_value: float, name: str = "one", target: int = 3) -> TestResult:
@@ -67,3 +81,42 @@ def test_obstacle(accuracy: float, images: int, classes: int, found: str) -> Non
     reason = obstacle(accuracy, images, classes)
     assert found in reason
     assert bool(reason) == bool(found)
+
+
+# --- with a calibration
+
+
+def calibrated(*tests: tuple[str, float, int]) -> tuple[TestResult, ...]:
+    """Results with these statistics and classes, as the calibration sees them."""
+    return ZOO.applied([TestResult(name, s, 0.9, t, (1.0, 2.0), "") for name, s, t in tests])
+
+
+def test_the_combined_p_value_decides() -> None:
+    quiet = conclude(calibrated(("one", 1.5, 1), ("two", 1.4, 2)), ZOO)
+    assert quiet.verdict is Verdict.NO_BACKDOOR_FOUND
+    assert "any of 2 tests" in quiet.reason
+    assert quiet.target is None
+    loud = conclude(calibrated(("one", 60.0, 4), ("two", 1.4, 2)), ZOO)
+    assert loud.verdict is Verdict.BACKDOORED
+    assert loud.target == 4
+    assert "one" in loud.reason
+    assert quiet.p_value is not None
+    assert loud.p_value is not None
+    assert loud.p_value < ZOO.backdoored_rate < ZOO.suspicious_rate < quiet.p_value
+
+
+def test_only_calibrated_tests_count_with_a_calibration() -> None:
+    tests = (made(0.0, "three"), *calibrated(("one", 1.5, 1)))
+    assert conclude(tests, ZOO).verdict is Verdict.NO_BACKDOOR_FOUND
+    alone = conclude((made(0.0, "three"),), ZOO)
+    assert alone.verdict is Verdict.INCONCLUSIVE
+    assert "three: it is not calibrated" in alone.reason
+
+
+def test_disagreements() -> None:
+    agree = (made(0.0001, "one", 3), made(0.01, "two", 3), made(0.1, "three", 5))
+    assert disagreements(agree, str) == []
+    other = disagreements((made(0.01, "one", 3), made(0.01, "two", 4)), lambda c: f"class {c}")
+    assert other == ["The tests name different classes: one class 3, two class 4."]
+    (silent,) = disagreements((made(0.0001, "one"), made(0.9, "two"), skipped("three")), str)
+    assert "strong in one, nothing in two." in silent

@@ -63,6 +63,8 @@ def audit(
     seed: Annotated[
         int, typer.Option(min=0, max=o.MAX_SEED, help="Of everything random.", rich_help_panel=_FMT)
     ] = 0,
+    tests: o.Tests = None,
+    calibration: o.Calibration = None,
     mode: Annotated[
         ModeName | None,
         typer.Option(
@@ -141,7 +143,7 @@ def audit(
     """Look for a backdoor in an image classifier.
 
     Every conv channel is tested with clean images (feature map testing). The
-    verdict comes from a test of the whole network (maximum margin).
+    verdict comes from tests of the whole network (--tests).
 
     [b]Examples[/b]
 
@@ -153,6 +155,7 @@ def audit(
 
       hfscan audit user/model --clean-data cifar10 --budget 5m
     """
+    from hfscan.calibration import load
     from hfscan.cli.loading import load_clean, load_model, prepare
     from hfscan.cli.output import bars, parse_outputs, say
     from hfscan.cli.policy import read_policy
@@ -178,11 +181,13 @@ def audit(
         gradient=gradient,
         precision=precision,
         min_agreement=min_agreement,
+        tests=o.names(tests),
     )
     check_settings(settings)
     began = perf_counter()
     seconds = None if budget is None else parse_duration(budget)
     files = parse_outputs(output or [], FORMATS)
+    known = None if calibration is None else load(calibration)
     policy = read_policy(model, ignore_file, baseline)
     prepare(threads, quiet)
     loaded = load_model(
@@ -211,6 +216,7 @@ def audit(
                 loaded,
                 clean,
                 settings=settings,
+                calibration=known,
                 budget=None if seconds is None else seconds - (perf_counter() - began),
                 batch_size=batch_size,
                 state=audits_folder(),

@@ -29,6 +29,7 @@ _MODEL = "Model"
 _DATA = "Clean images"
 _RUN = "Run"
 _REPORT = "Report"
+_VERDICT = "Verdict"
 
 Split = Annotated[str, typer.Option(help="Split of the clean data.", rich_help_panel=_DATA)]
 ImageColumn = Annotated[
@@ -126,3 +127,26 @@ Verbose = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=_REPORT)
 ]
+Tests = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Tests of the whole network, separated by commas: maximum-margin, vulnerability, patch-inversion, "
+        "warp-inversion, blend-inversion, additive-inversion, feature-maps; default: all.",
+        show_default=False,
+        rich_help_panel=_VERDICT,
+    ),
+]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="What hfscan calibrate wrote; default: the closest that comes with hfscan.",
+        rich_help_panel=_VERDICT,
+    ),
+]
+
+
+def names(listed: str | None) -> tuple[str, ...]:
+    """What is listed with commas in between; nothing for all."""
+    return tuple(name.strip() for name in (listed or "").split(",") if name.strip())

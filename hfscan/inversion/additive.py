@@ -38,7 +38,8 @@ class Additive:
 
     def bounded(self, parameters: Tensor) -> Tensor:
         """Scaled down to the largest norm."""
-        scale: Tensor = (self.norm / parameters.norm()).clamp(max=1)
+        norms = parameters.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        scale: Tensor = (self.norm / norms).clamp(max=1)
         return parameters * scale
 
     def size(self, parameters: Tensor) -> float:

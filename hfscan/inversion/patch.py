@@ -42,7 +42,7 @@ class Patch:
     def bounded(self, parameters: Tensor) -> Tensor:
         """The nearest mask in [0, 1] of at most the largest area; the pattern in [0, 1]."""
         mask, pattern = parameters[:, :1], parameters[:, 1:].clamp(0, 1)
-        return torch.cat([_nearest(mask, self.area * mask.numel()), pattern], dim=1)
+        return torch.cat([_nearest(mask, self.area * mask[0].numel()), pattern], dim=1)
 
     def size(self, parameters: Tensor) -> float:
         """The mask's L1 norm, as a share of the pixels."""
@@ -50,12 +50,13 @@ class Patch:
 
 
 def _nearest(mask: Tensor, total: float) -> Tensor:
-    """Lower all values by what leaves a sum of at most ``total`` in [0, 1], found by bisection."""
-    if float(mask.clamp(0, 1).sum()) <= total:
+    """Lower all values of each mask by what leaves a sum of at most ``total`` in [0, 1], found by bisection."""
+    low, high = torch.zeros_like(mask[:, :1, :1, :1]), mask.amax((1, 2, 3), keepdim=True)
+    fits = mask.clamp(0, 1).sum((1, 2, 3), keepdim=True) <= total
+    if bool(fits.all()):
         return mask.clamp(0, 1)
-    low, high = mask.new_tensor(0.0), mask.max()
     for _ in range(30):
         middle = (low + high) / 2
-        above = (mask - middle).clamp(0, 1).sum() > total
+        above = (mask - middle).clamp(0, 1).sum((1, 2, 3), keepdim=True) > total
         low, high = torch.where(above, middle, low), torch.where(above, high, middle)
-    return (mask - high).clamp(0, 1)
+    return (mask - high.where(~fits, torch.zeros_like(high))).clamp(0, 1)

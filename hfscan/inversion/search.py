@@ -40,10 +40,13 @@ class Family(Protocol):
         """Parameters to begin with for images of ``(H, W)`` pixels, on the CPU."""
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
-        """Images ``(B, 3, H, W)`` in [0, 1] with the trigger, as a new tensor in [0, 1]."""
+        """Images ``(B, 3, H, W)`` in [0, 1] with the trigger, as a new tensor in [0, 1].
+
+        The parameters are one trigger's, ``(1, ...)``, or one for each image, ``(B, ...)``.
+        """
 
     def bounded(self, parameters: Tensor) -> Tensor:
-        """The parameters, moved inside the bound if they are outside."""
+        """The parameters of P triggers ``(P, ...)``, each moved inside the bound if it is outside."""
 
     def size(self, parameters: Tensor) -> float:
         """How large the trigger is, at least 0; `unit` says of what."""
@@ -126,7 +129,7 @@ class Search:
         with probing(net):
             parameters = self._descend(net, seen, target, family, start.to(images), generator)
             with torch.no_grad():
-                reached = net(_laid_out(family.apply(held_back, parameters))).argmax(1) == target
+                reached = net(laid_out(family.apply(held_back, parameters))).argmax(1) == target
         return Trigger(family, target, parameters, float(reached.float().mean()))
 
     def _descend(
@@ -147,7 +150,7 @@ class Search:
                 break
             chosen = torch.randperm(len(images), generator=generator)[: len(wanted)]
             pixels = family.apply(images[chosen.to(images.device)], parameters)
-            loss = F.cross_entropy(net(_laid_out(pixels)).float(), wanted)
+            loss = F.cross_entropy(net(laid_out(pixels)).float(), wanted)
             (parameters.grad,) = torch.autograd.grad(loss, parameters)
             optimizer.param_groups[0]["lr"] = family.lr * (1 - step / self.steps)
             optimizer.step()
@@ -156,5 +159,6 @@ class Search:
         return parameters.detach()
 
 
-def _laid_out(pixels: Tensor) -> Tensor:
+def laid_out(pixels: Tensor) -> Tensor:
+    """In the memory format that convolutions like."""
     return pixels.contiguous(memory_format=torch.channels_last)

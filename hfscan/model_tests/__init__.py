@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
+from hfscan.inversion import Additive, Blend, Family, Patch, Warp
+from hfscan.inversion.halving import Halving
+from hfscan.model_tests.feature_maps import FeatureMaps
 from hfscan.model_tests.maximum_margin import MaximumMargin
-from hfscan.types import ImageSet, Progress, TestResult, silent
+from hfscan.model_tests.trigger_inversion import TriggerInversion
+from hfscan.model_tests.vulnerability import Vulnerability
+from hfscan.types import ImageSet, LayerAudit, Progress, TestResult, silent
 
 
 class ModelTest(Protocol):
-    """What every model-level test can do."""
+    """What every model-level test can do.
+
+    A test that sets ``tolerates_half`` to True may be given a network in half precision.
+    """
 
     @property
     def name(self) -> str:
@@ -24,9 +32,35 @@ class ModelTest(Protocol):
         """Test a network; ``clean`` gives the size of the images, and the images if they are needed."""
 
 
-TESTS: dict[str, Callable[[int], ModelTest]] = {
-    "maximum-margin": lambda batch_size: MaximumMargin(batch_size=batch_size)
-}
-"""Name -> maker, given the images per pass."""
+@runtime_checkable
+class ChannelTest(ModelTest, Protocol):
+    """A model-level test of what an audit has seen of the channels; alone, it looks at them by itself."""
 
-__all__ = ["TESTS", "MaximumMargin", "ModelTest"]
+    def judge(self, layers: Sequence[LayerAudit], clean_predictions: Sequence[int]) -> TestResult:
+        """Test a network by its channels, and the predictions ``(K,)`` for the images they were tested with."""
+
+
+def _inversion(family: Family) -> Callable[[int], ModelTest]:
+    return lambda batch_size: TriggerInversion(family, Halving(batch_size=min(64, batch_size)))
+
+
+TESTS: dict[str, Callable[[int], ModelTest]] = {
+    "maximum-margin": lambda batch_size: MaximumMargin(batch_size=batch_size),
+    "vulnerability": lambda batch_size: Vulnerability(batch_size=min(64, batch_size)),
+    "patch-inversion": _inversion(Patch(lr=0.4)),
+    "warp-inversion": _inversion(Warp()),
+    "blend-inversion": _inversion(Blend()),
+    "additive-inversion": _inversion(Additive()),
+    "feature-maps": lambda batch_size: FeatureMaps(batch_size=batch_size),
+}
+"""Name -> maker, given the most images per pass."""
+
+__all__ = [
+    "TESTS",
+    "ChannelTest",
+    "FeatureMaps",
+    "MaximumMargin",
+    "ModelTest",
+    "TriggerInversion",
+    "Vulnerability",
+]

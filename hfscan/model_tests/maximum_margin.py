@@ -3,8 +3,8 @@
 Wang, Xiang, Miller and Kesidis, "MM-BD: Post-Training Detection of Backdoor Attacks with Arbitrary
 Backdoor Pattern Types Using a Maximum Margin Statistic", IEEE S&P 2024.
 
-Deviations: the ascent is Adam's, which does not depend on the scale of the logits, instead of gradient
-ascent with momentum; and the null distribution is a location-scale family in log space instead of an
+Deviations: the ascent is Adam's, on logits divided by their spread, so that it does not depend on their scale,
+instead of gradient ascent with momentum; and the null distribution is a location-scale family in log space instead of an
 exponential of the margins, so that the p-value does not depend on that scale either and the spread
 of the other classes counts.
 """
@@ -18,14 +18,14 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor, nn
 
+from hfscan.model_tests.outlier import stands_out, too_few
 from hfscan.types import FloatArray, ImageSet, Progress, TestResult, silent
 
 NAME = "maximum-margin"
-MIN_CLASSES = 4
-"""With fewer classes there are not enough others to compare one with."""
+SPREAD_IMAGES = 16
+"""Of the random starts, to see how large the logits are."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class MaximumMargin:
 
     Args:
         starts: Random images to start from, per class.
+        kept: How many of them go on after ``scouting`` steps: those with the largest margins.
+        scouting: Steps with all of them.
         steps: Of the ascent.
         lr: Step size in units of [0, 1], annealed to 0.
         min_spread: Smallest standard deviation of log margins among clean classes that is believed.
@@ -43,12 +45,15 @@ class MaximumMargin:
     """
 
     starts: int = 8
+    kept: int = 2
+    scouting: int = 25
     steps: int = 100
     lr: float = 0.1
     min_spread: float = 0.1
     batch_size: int = 256
 
     name: ClassVar[str] = NAME
+    tolerates_half: ClassVar[bool] = True
 
     def run(
         self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
@@ -69,33 +74,55 @@ class MaximumMargin:
         self, net: nn.Module, size: tuple[int, int], *, seed: int, progress: Progress = silent
     ) -> FloatArray:
         """The largest margin found for each class, ``(K,)``."""
-        first = next(net.parameters())
+        device = next(net.parameters()).device
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            classes = net(torch.full((1, 3, *size), 0.5, device=first.device)).shape[1]
-        wanted = torch.arange(classes).repeat_interleave(self.starts)
-        batches = wanted.split(self.batch_size)
+            classes = net(torch.full((1, 3, *size), 0.5, device=device)).shape[1]
+        batches = torch.arange(classes).split(max(1, self.batch_size // self.starts))
         best = torch.full((classes,), -math.inf)
-        for step in progress(
-            range(len(batches) * self.steps), "maximum margins", len(batches) * self.steps
-        ):
+        total = len(batches) * self.steps
+        for step in progress(range(total), "maximum margins", total):
             batch, index = batches[step // self.steps], step % self.steps
             if index == 0:
-                start = torch.rand(len(batch), 3, *size, generator=generator)
-                images = start.to(first.device).requires_grad_()
+                wanted = batch.repeat_interleave(self.starts).to(device)
+                images = torch.rand(len(wanted), 3, *size, generator=generator).to(device)
+                spread, reached = _spread(net, images), torch.zeros(len(wanted))
+            elif index == self.scouting and self.kept < self.starts:
+                rows = _largest(reached.view(len(batch), self.starts), self.kept)
+                images, wanted = images.detach()[rows], wanted[rows]
+            if index in (0, self.scouting):
+                images.requires_grad_()
                 optimizer = torch.optim.Adam([images], lr=self.lr)
             optimizer.param_groups[0]["lr"] = self.lr * (1 - index / self.steps)
-            reached = _ascend(net, images, batch.to(first.device), optimizer)
-            best.scatter_reduce_(0, batch, reached.cpu(), "amax")
+            reached = _ascend(net, images, wanted, optimizer, spread)
+            best.scatter_reduce_(0, wanted.cpu(), reached.cpu(), "amax")
         return best.numpy()
 
 
+def _largest(margins: Tensor, kept: int) -> Tensor:
+    """Where the largest margins of each row ``(classes, starts)`` are in it when it is flat."""
+    columns = margins.topk(kept).indices
+    rows = torch.arange(len(margins), device=margins.device)[:, None]
+    return (rows * margins.shape[1] + columns).flatten()
+
+
+@torch.no_grad()
+def _spread(net: nn.Module, images: Tensor) -> float:
+    """Mean standard deviation of an image's logits; divided by it, they do not depend on the last layer's scale."""
+    found = float(net(images[:SPREAD_IMAGES]).float().std(1).mean())
+    return found if 0 < found < math.inf else 1.0
+
+
 def _ascend(
-    net: nn.Module, images: Tensor, wanted: Tensor, optimizer: torch.optim.Optimizer
+    net: nn.Module,
+    images: Tensor,
+    wanted: Tensor,
+    optimizer: torch.optim.Optimizer,
+    spread: float,
 ) -> Tensor:
     """One step uphill, in place; returns the margins before it, ``(B,)``."""
     margins = margin(net(images), wanted)
-    (images.grad,) = torch.autograd.grad(-margins.sum(), images)
+    (images.grad,) = torch.autograd.grad(-margins.sum() / spread, images)
     optimizer.step()
     with torch.no_grad():
         images.clamp_(0, 1)
@@ -124,8 +151,8 @@ def outlier(margins: FloatArray, min_spread: float) -> tuple[float, float, int] 
         Statistic, p-value and class; or why there is none.
     """
     classes = len(margins)
-    if classes < MIN_CLASSES:
-        return f"{classes} classes are too few: the others are the null distribution"
+    if reason := too_few(classes):
+        return reason
     if not np.isfinite(margins).all():
         return "the network's outputs are not finite"
     target = int(margins.argmax())
@@ -134,24 +161,3 @@ def outlier(margins: FloatArray, min_spread: float) -> tuple[float, float, int] 
         return "for most classes no image is classified as the class at all"
     floor = 0.01 * np.median(others)
     return stands_out(np.log(np.maximum(margins.astype(np.float64), floor)), min_spread)
-
-
-def stands_out(values: FloatArray, min_spread: float) -> tuple[float, float, int]:
-    """How far the largest of K values lies above the others, in units of their robust spread.
-
-    Args:
-        values: ``(K,)``, finite, on a scale on which the others scatter evenly.
-        min_spread: Smallest scale that is believed.
-
-    Returns:
-        The standardized excess; the p-value of the largest of K for Student's t of K - 2 degrees of
-        freedom; and the index of the largest.
-    """
-    classes = len(values)
-    target = int(values.argmax())
-    others = np.delete(values, target).astype(np.float64)
-    location = np.median(others)
-    spread = max(1.4826 * float(np.median(np.abs(others - location))), min_spread)
-    statistic = float((values[target] - location) / spread)
-    p_value = float(-np.expm1(classes * stats.t.logcdf(statistic, classes - 2)))
-    return statistic, p_value, target

@@ -1,10 +1,9 @@
-"""The trigger-inversion test: is one class reached by a small universal trigger that reaches no other?
+"""The trigger-inversion tests: is one class reached by a small universal trigger that reaches no other?
 
 After Wang et al., "Neural Cleanse: Identifying and Mitigating Backdoor Attacks in Neural Networks", IEEE S&P
 2019: there the classes are compared by how small a patch has to be. Deviations: several families of triggers are
-sought, inside hard bounds, and the classes are compared by how many images theirs leads to them.
-
-It is not one of the tests that an audit runs by itself: its null distribution has not been calibrated.
+sought, each in a test of its own, inside hard bounds; the classes are compared by how many images theirs leads
+to them; and only the most promising classes of a family get a full search (`hfscan.inversion.halving`).
 """
 
 from __future__ import annotations
@@ -15,111 +14,98 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hfscan.channels import one_image, probing
-from hfscan.inversion import FAMILIES, Family, Search
-from hfscan.inversion.search import MIN_IMAGES
-from hfscan.model_tests.maximum_margin import MIN_CLASSES, stands_out
-from hfscan.types import FloatArray, ImageSet, Progress, TestResult, silent
+from hfscan.channels import probing
+from hfscan.inversion import Family, Patch
+from hfscan.inversion.halving import Entry, Halving, Images
+from hfscan.model_tests.outlier import log_odds, stands_out
+from hfscan.model_tests.sample import Sample, take
+from hfscan.types import Evidence, FloatArray, ImageSet, Progress, TestResult, silent
 
-NAME = "trigger-inversion"
-
-
-def each_family() -> tuple[Family, ...]:
-    """One of each, with their own bounds."""
-    return tuple(make() for make in FAMILIES.values())
+HELD_BACK = 0.35
+"""Share of the images that only measures."""
 
 
 @dataclass(frozen=True)
 class TriggerInversion:
-    """For each class and family, inverts a trigger and counts the images that it leads to the class.
+    """For each class, inverts a trigger of a family and counts the images that it leads to the class.
 
     Args:
-        families: Of triggers.
-        search: How to look for one.
-        images: Clean images of other classes for each class, at most.
-        min_spread: Smallest standard deviation of the success's log odds among clean classes that is
-            believed.
+        family: Of triggers.
+        search: How to look for them.
+        images: Clean images, at most; the same for all classes, without the class's own.
+        usual_spread: Usual standard deviation of the success's log odds among clean classes.
     """
 
-    families: Sequence[Family] = field(default_factory=each_family)
-    search: Search = field(default_factory=Search)
-    images: int = 120
-    min_spread: float = 1.0
+    family: Family = field(default_factory=Patch)
+    search: Halving = field(default_factory=Halving)
+    images: int = 180
+    usual_spread: float = 1.5
 
-    name: ClassVar[str] = NAME
+    tolerates_half: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        """Key in the registry."""
+        return f"{self.family.name}-inversion"
 
     def run(
         self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
     ) -> TestResult:
-        """Test a network; see `hfscan.model_tests.ModelTest`.
-
-        The p-value is the smallest of the families', corrected for their number (Bonferroni); the class
-        statistics are the successes of that family.
-        """
+        """Test a network; see `hfscan.model_tests.ModelTest`."""
         began = time.perf_counter()
-        with probing(net), torch.no_grad():
-            classes = net(one_image(net, clean)).shape[1]
-        others = [self._others(net, clean, target, seed) for target in range(classes)]
-        reason = _obstacle(others)
-        if reason:
-            return TestResult(NAME, None, None, None, (), "", reason)
-        success = self.successes(net, others, seed=seed, progress=progress)
-        found = [stands_out(self._log_odds(row, others), self.min_spread) for row in success]
-        best = min(range(len(found)), key=lambda family: found[family][1])
-        statistic, p_value, target = found[best]
+        unit = f"share of images reached by one {self.family.name} trigger"
+        with probing(net):
+            sample = take(net, clean, self.images, self.search.batch_size, seed=seed)
+            images = _divided(sample)
+            if reason := sample.obstacle() or _obstacle(images):
+                return TestResult(self.name, None, None, None, (), unit, reason)
+            entries = self.search.search(
+                net, images, self.family, spread=sample.spread, seed=seed, progress=progress
+            )
+        odds = self._log_odds(entries, images)
+        statistic, p_value, target = stands_out(odds, 0.0, usual=self.usual_spread)
         return TestResult(
-            NAME,
+            self.name,
             statistic,
-            min(1.0, p_value * len(found)),
+            p_value,
             target,
-            tuple(round(float(share), 4) for share in success[best]),
-            f"share of images reached by one {self.families[best].name}",
+            tuple(round(entry.trigger.success, 4) for entry in entries),
+            unit,
             seconds=time.perf_counter() - began,
+            evidence=_evidence(entries[target]),
         )
 
-    def successes(
-        self,
-        net: nn.Module,
-        others: Sequence[Tensor],
-        *,
-        seed: int,
-        progress: Progress = silent,
-    ) -> FloatArray:
-        """The success of each family's trigger for each class, ``(families, K)`` in [0, 1].
-
-        Args:
-            net: The network; it is left as it was.
-            others: For each of the K classes, images of other classes ``(B, 3, H, W)`` in [0, 1].
-            seed: Of the searches.
-            progress: Wraps the loop over families and classes.
-        """
-        todo = [(family, target) for family in self.families for target in range(len(others))]
-        found = [
-            self.search.invert(net, others[target], target, family=family, seed=seed).success
-            for family, target in progress(todo, "inverting triggers", len(todo))
-        ]
-        return np.array(found, np.float32).reshape(len(self.families), len(others))
-
-    def _others(self, net: nn.Module, clean: ImageSet, target: int, seed: int) -> Tensor:
-        others = clean.subset((clean.labels != target).nonzero().flatten())
-        chosen = others.sample(min(self.images, len(others)), seed=seed).images
-        return chosen.to(next(net.parameters()).device).float() / 255
-
-    def _log_odds(self, success: FloatArray, others: Sequence[Tensor]) -> FloatArray:
-        """Success as log odds ``(K,)``, of half an image more on either side: finite at 0 and 1."""
-        held = np.array([max(1, round(self.search.held_back * len(o))) for o in others])
-        reached = success * held
-        return np.asarray(np.log((reached + 0.5) / (held - reached + 0.5)), np.float32)
+    def _log_odds(self, entries: Sequence[Entry], images: Images) -> FloatArray:
+        measured = {
+            count: (~images.held_back_as[: round_.measured]).sum(0).cpu().numpy()
+            for count, round_ in enumerate(self.search.rounds, 1)
+        }
+        counts = np.array([measured[entry.rounds][c] for c, entry in enumerate(entries)])
+        shares = np.array([entry.trigger.success for entry in entries], np.float32)
+        return log_odds(shares, counts)
 
 
-def _obstacle(others: Sequence[Tensor]) -> str:
-    """Why the test cannot be made; empty if it can."""
-    if len(others) < MIN_CLASSES:
-        return f"{len(others)} classes are too few: the others are the null distribution"
-    fewest = min(map(len, others))
-    if fewest < MIN_IMAGES:
-        return f"{fewest} images of other classes are too few to find a trigger with"
+def _divided(sample: Sample) -> Images:
+    """Some images search, some only measure."""
+    cut = len(sample.pixels) - max(1, round(HELD_BACK * len(sample.pixels)))
+    pixels, own = sample.pixels, sample.own
+    return Images(pixels[:cut], pixels[cut:], own[:cut], own[cut:])
+
+
+def _obstacle(images: Images) -> str:
+    fewest = min(int((~own).sum(0).min()) for own in (images.seen_as, images.held_back_as))
+    if fewest < 1:
+        return "too few images of other classes to search and to measure with"
     return ""
+
+
+def _evidence(entry: Entry) -> Evidence:
+    trigger = entry.trigger
+    return Evidence(
+        family=trigger.family.name,
+        size=round(trigger.size, 5),
+        unit=trigger.family.unit,
+        success=round(trigger.success, 4),
+    )

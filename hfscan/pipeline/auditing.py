@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hfscan.audit_state import AuditState
+from hfscan.calibration import Calibration
 from hfscan.channels import conv_layers, one_image
 from hfscan.clock import Clock
 from hfscan.detectors import DETECTORS, Detector
@@ -22,10 +23,11 @@ from hfscan.fmt import (
     profile,
 )
 from hfscan.metrics import accuracy, predict
-from hfscan.model_tests import ModelTest
+from hfscan.model_tests import ChannelTest, ModelTest
+from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.inputs import check_settings, fitted
 from hfscan.pipeline.pictures import draw_channels
-from hfscan.pipeline.testing import limits_of, run_tests, timed
+from hfscan.pipeline.testing import judge, limits_of, make_tests, run_tests, timed
 from hfscan.reasons import NO_CONV, NOTHING_TESTED
 from hfscan.types import (
     AuditReport,
@@ -41,7 +43,7 @@ from hfscan.types import (
     Verdict,
     silent,
 )
-from hfscan.verdict import conclude, obstacle
+from hfscan.verdict import disagreements, obstacle
 
 PACKAGES = ("hfscan", "torch", "timm", "huggingface-hub", "datasets", "scikit-learn")
 
@@ -53,6 +55,7 @@ def audit(
     settings: AuditSettings | None = None,
     detector: Detector | None = None,
     tests: Sequence[ModelTest] | None = None,
+    calibration: Calibration | None = None,
     budget: float | None = None,
     batch_size: int | None = None,
     memory: int | None = None,
@@ -69,7 +72,9 @@ def audit(
             clean accuracy, a sample of ``settings.images`` tests the channels.
         settings: What decides the result; the defaults if None.
         detector: A channel-level outlier detector of your own, instead of ``settings.detector``.
-        tests: Model-level tests of your own, instead of all of `hfscan.model_tests.TESTS`.
+        tests: Model-level tests of your own, instead of those of `hfscan.model_tests.TESTS` that
+            ``settings.tests`` names.
+        calibration: Where p-values are from; the closest that comes with hfscan if None.
         budget: Seconds that the audit may take; None for as long as it takes. What does not fit is left out,
             and the report says so.
         batch_size: Most images per pass; None for what the device likes and memory allows.
@@ -102,13 +107,18 @@ def audit(
         return draft
     kept = AuditState.of(state, model.facts, clean.facts, settings, resume=resume)
     seconds = dict(draft.seconds)
+    by_name = tests is None
+    if tests is None:
+        tests = make_tests(settings.tests, model.net, clean)
+    calibrated = Calibrated.of(model.facts, calibration)
+    of_network = [test for test in tests if not isinstance(test, ChannelTest)]
     with timed(seconds, "tests"):
-        results = kept.tests() if tests is None else None
+        results = kept.tests() if by_name else None
         if results is None:
             limited = clock.share(TESTS_SHARE).limiting(progress)
-            results = run_tests(model.net, clean, tests, seed=settings.seed, progress=limited)
+            results = run_tests(model.net, clean, of_network, seed=settings.seed, progress=limited)
             kept.keep_tests(results)
-    conclusion = conclude(results)
+    conclusion = calibrated.conclude(results)
     with timed(seconds, "channels"):
         choice = kept.choice() or _precision(model, sample, settings, clock)
         kept.keep_choice(choice)
@@ -129,6 +139,8 @@ def audit(
             profiles.append(layer)
         layers = tuple(_judge(layer, detector) for layer in profiles)
     kept.discard()
+    results = calibrated.applied(results + judge(tests, layers, draft.clean_predictions))
+    conclusion = calibrated.conclude(results)
     draft = dataclasses.replace(
         draft,
         settings=settings,
@@ -137,11 +149,17 @@ def audit(
         layers=layers,
         tests=results,
         seconds=seconds,
+        calibration=calibrated.facts,
+        notes=(*draft.notes, *calibrated.notes, *disagreements(results, draft.model.label)),
     )
     if all(layer.skipped for layer in layers):
         return dataclasses.replace(draft, reason=NOTHING_TESTED)
     report = dataclasses.replace(
-        draft, verdict=conclusion.verdict, reason=conclusion.reason, target=conclusion.target
+        draft,
+        verdict=conclusion.verdict,
+        reason=conclusion.reason,
+        target=conclusion.target,
+        p_value=conclusion.p_value,
     )
     if not pictures or clock.left() <= 0:
         return report

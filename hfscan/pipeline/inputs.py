@@ -8,6 +8,7 @@ from hfscan.errors import DataError, UsageError
 from hfscan.fmt import (
     PRECISIONS,
 )
+from hfscan.model_tests import TESTS
 from hfscan.types import (
     AuditSettings,
     HubModel,
@@ -29,6 +30,7 @@ def check_settings(settings: AuditSettings) -> None:
         "precision": settings.precision == "auto" or settings.precision in PRECISIONS,
         "min_agreement": 0 <= settings.min_agreement <= 1,
         "tau": 0 < settings.tau < 0.5,
+        "tests": set(settings.tests) <= set(TESTS),
     }
     _check(ranges, settings, "audit")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from hfscan.calibration import Calibration
 from hfscan.channels import erase, one_image
 from hfscan.errors import AuditError, DataError
 from hfscan.fmt import (
@@ -15,6 +16,7 @@ from hfscan.fmt import (
 )
 from hfscan.inversion import Additive, Blend, Patch, Warp
 from hfscan.metrics import accuracy
+from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.inputs import check_repair_settings, fitted
 from hfscan.pipeline.testing import run_tests, timed
 from hfscan.train import FitConfig, fit
@@ -31,7 +33,6 @@ from hfscan.types import (
     silent,
 )
 from hfscan.unlearn import Unlearning
-from hfscan.verdict import conclude
 from hfscan.weights import weights_sha256
 
 
@@ -42,6 +43,7 @@ def repair(
     *,
     settings: RepairSettings | None = None,
     defense: Defense | None = None,
+    calibration: Calibration | None = None,
     progress: Progress = silent,
 ) -> tuple[HubModel, RepairReport]:
     """Repair a model with a part of the clean images, and measure it with the others.
@@ -53,6 +55,7 @@ def repair(
         settings: What decides the result; the defaults if None.
         defense: How to repair, with hyper-parameters of its own: any of `hfscan.bench.defenses` or yours.
             None is `FlowRepair`: unlearn the suspected class, erase what the audit points at.
+        calibration: Where p-values are from; the closest that comes with hfscan if None.
         progress: Shaped like ``rich.progress.track``.
 
     Returns:
@@ -83,15 +86,20 @@ def repair(
             "use more clean images or another --clean-rate",
         )
     flow = FlowRepair(report, settings)
+    calibrated = Calibrated.of(model.facts, calibration)
     seconds: dict[str, float] = {}
     with timed(seconds, "repair"):
         repaired = (defense or flow).repair(
             model.net, tuning, seed=settings.seed, progress=progress
         )
     with timed(seconds, "tests before"):
-        tests_before = run_tests(model.net, held_out, seed=settings.seed, progress=progress)
+        tests_before = calibrated.applied(
+            run_tests(model.net, held_out, seed=settings.seed, progress=progress)
+        )
     with timed(seconds, "tests after"):
-        tests_after = run_tests(repaired.net, held_out, seed=settings.seed, progress=progress)
+        tests_after = calibrated.applied(
+            run_tests(repaired.net, held_out, seed=settings.seed, progress=progress)
+        )
     erased_only = erase(model.net, repaired.erased, one_image(model.net, held_out))
     digest = weights_sha256(repaired.net)
     result = RepairReport(
@@ -105,7 +113,7 @@ def repair(
         after=_measure(repaired.net, held_out),
         tests_before=tests_before,
         tests_after=tests_after,
-        verdict_after=conclude(tests_after).verdict,
+        verdict_after=calibrated.conclude(tests_after).verdict,
         weights_sha256=digest,
         unlearned=repaired.unlearned,
         triggers=repaired.triggers,

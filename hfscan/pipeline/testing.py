@@ -12,16 +12,32 @@ from hfscan.channels import one_image, probing
 from hfscan.clock import TimeUpError
 from hfscan.fmt import (
     Limits,
+    choose_precision,
     default_memory,
     measure_limits,
 )
-from hfscan.model_tests import TESTS, ModelTest
+from hfscan.fmt.precision import working_copy
+from hfscan.model_tests import TESTS, ChannelTest, ModelTest
 from hfscan.types import (
+    AuditSettings,
     ImageSet,
+    LayerAudit,
     Progress,
     TestResult,
     silent,
 )
+
+MAX_BATCH = 256
+"""Images per pass of a model-level test, where memory allows it."""
+
+PRECISION_IMAGES = 32
+"""Clean images with which half precision is compared."""
+
+
+def make_tests(names: Sequence[str], net: nn.Module, clean: ImageSet) -> list[ModelTest]:
+    """The model-level tests of these names, all of the registry if empty, for the memory that there is."""
+    batch_size = min(MAX_BATCH, limits_of(net, clean).graph)
+    return [make(batch_size) for name, make in TESTS.items() if not names or name in names]
 
 
 def run_tests(
@@ -32,16 +48,43 @@ def run_tests(
     seed: int,
     progress: Progress = silent,
 ) -> tuple[TestResult, ...]:
-    """Run model-level tests, all of the registry if ``tests`` is None."""
+    """Run model-level tests of a network.
+
+    Args:
+        net: The network; it is left as it was.
+        clean: Clean images that fit it.
+        tests: None for all of the registry but those of the channels, which an audit has tested (`judge`).
+        seed: Of everything random.
+        progress: Shaped like ``rich.progress.track``.
+    """
     if tests is None:
-        batch_size = min(MAX_BATCH, limits_of(net, clean).graph)
-        tests = [make(batch_size) for make in TESTS.values()]
+        tests = [test for test in make_tests((), net, clean) if not isinstance(test, ChannelTest)]
     with probing(net):
-        return tuple(_run_test(test, net, clean, seed, progress) for test in tests)
+        half = _half(net, clean, seed) if any(map(_tolerates_half, tests)) else net
+        return tuple(
+            _run_test(test, half if _tolerates_half(test) else net, clean, seed, progress)
+            for test in tests
+        )
 
 
-MAX_BATCH = 256
-"""Images per pass of a model-level test, where memory allows it."""
+def judge(
+    tests: Sequence[ModelTest], layers: Sequence[LayerAudit], clean_predictions: Sequence[int]
+) -> tuple[TestResult, ...]:
+    """What the tests of channels among ``tests`` say of what an audit has seen."""
+    return tuple(
+        test.judge(layers, clean_predictions) for test in tests if isinstance(test, ChannelTest)
+    )
+
+
+def _tolerates_half(test: ModelTest) -> bool:
+    return bool(getattr(test, "tolerates_half", False))
+
+
+def _half(net: nn.Module, clean: ImageSet, seed: int) -> nn.Module:
+    """A copy in half precision where that is faster and keeps the answers, or the network itself."""
+    sample = clean.sample(PRECISION_IMAGES, seed=seed)
+    choice = choose_precision(net, sample, AuditSettings(seed=seed))
+    return net if choice.name == "fp32" else working_copy(net, choice.name)
 
 
 def _run_test(

@@ -104,7 +104,9 @@ def _audit(report: AuditReport) -> View:
             wording.settings_sentence(report, printable),
             *wording.coverage_sentences(report),
         ],
-        "all_settings": _rows(asdict(report.settings)),
+        "all_settings": _rows(
+            asdict(report.settings) | {"tests": ", ".join(report.settings.tests) or "all"}
+        ),
         "versions": _rows(report.versions),
         "version": printable(report.versions.get("hfscan", "")),
         "timings": wording.timings(report, printable),

@@ -38,9 +38,8 @@ _BACKDOORED = Rule(
     name="backdoored",
     text="The network behaves like a backdoored one: one class stands out far beyond chance.",
     help="""\
-A model-level test found one class that stands out as it does in backdoored networks and in none of the clean
-ones that hfscan was calibrated with. Images that carry the attacker's trigger are then likely to be classified
-as that class.
+A model-level test found one class that stands out far more than the other classes explain. That is how the target of
+a backdoor behaves: images that carry the attacker's trigger are classified as it. It is evidence, not a proof.
 
 ## What it may be instead
 
@@ -69,8 +68,8 @@ networks.
 
 ## What it may be instead
 
-The tail of chance: the threshold lets a few percent of clean models through, too. A weak or unusual backdoor
-looks the same.
+The tail of chance: by its definition the threshold flags some clean models, too. A weak or unusual backdoor looks
+the same.
 
 ## What to do
 

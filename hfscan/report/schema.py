@@ -10,6 +10,7 @@ import inspect
 import json
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -17,12 +18,15 @@ from hfscan.types import (
     SCHEMA,
     AuditReport,
     AuditSettings,
+    CalibrationFacts,
     Coverage,
     DataFacts,
+    Evidence,
     LayerAudit,
     Metrics,
     ModelFacts,
     Picture,
+    Rate,
     RepairReport,
     RepairSettings,
     Suppression,
@@ -36,6 +40,7 @@ Json = dict[str, Any]
 _PLAIN = (
     *(AuditSettings, Coverage, DataFacts, Metrics, ModelFacts),
     *(Picture, RepairSettings, Suppression, TestResult),
+    *(CalibrationFacts, Evidence, Rate),
 )
 """Records that are written field by field."""
 
@@ -54,6 +59,9 @@ _RANGES: dict[tuple[type, str], Json] = {
     (ModelFacts, "num_classes"): {"minimum": 1},
     (TestResult, "target"): {"minimum": 0},
     (TestResult, "p_value"): {"minimum": 0, "maximum": 1},
+    (Evidence, "success"): {"minimum": 0, "maximum": 1},
+    (CalibrationFacts, "suspicious_rate"): {"minimum": 0, "maximum": 1},
+    (CalibrationFacts, "backdoored_rate"): {"minimum": 0, "maximum": 1},
     (Picture, "png"): {"maxLength": 80_000, "pattern": "^iVBORw0KGgo[A-Za-z0-9+/]*={0,2}$"},
     (Picture, "channel"): {"minimum": 0},
     (Picture, "label"): {"minimum": 0},
@@ -109,6 +117,8 @@ def _audit() -> Json:
             "notes": _STRINGS,
             "seconds": _map_of({"type": "number"}),
             "versions": _map_of({"type": "string"}),
+            "p_value": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+            "calibration": {"anyOf": [{"type": "null"}, _ref(CalibrationFacts)]},
             "pictures": _list_of(Picture) | {"maxItems": MAX_PICTURES},
             "suppression": {"anyOf": [{"type": "null"}, _ref(Suppression)]},
         },
@@ -179,6 +189,12 @@ def _type(kind: Any) -> Json:
     arguments = get_args(kind)
     if kind in _SCALARS:
         return dict(_SCALARS[kind])
+    if kind in _PLAIN:
+        return _ref(kind)
+    if type(None) in arguments and arguments[0] in _PLAIN:
+        return {"anyOf": [{"type": "null"}, _ref(arguments[0])]}
+    if get_origin(kind) is Mapping:
+        return _map_of(_type(arguments[1]))
     if type(None) in arguments:
         made = _type(arguments[0])
         return made | {"type": [made["type"], "null"]}

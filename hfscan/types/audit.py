@@ -39,6 +39,7 @@ class AuditSettings:
         precision: Of the channels' test: ``"fp32"``, ``"bf16"``, ``"fp16"``, or ``"auto"``; a report
             names the one that was used.
         min_agreement: Share of images that must keep their class in half precision, in [0, 1].
+        tests: Names of the model-level tests to make; empty for all.
     """
 
     images: int = 32
@@ -53,6 +54,7 @@ class AuditSettings:
     effort: float = 0.15
     precision: Precision = "auto"
     min_agreement: float = 0.97
+    tests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +87,23 @@ class LayerAudit:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What a trigger inversion found for the class that stands out most.
+
+    Args:
+        family: Kind of the trigger.
+        size: How large the trigger is.
+        unit: What ``size`` counts.
+        success: Share of held-back images that it leads to the class, in [0, 1].
+    """
+
+    family: str
+    size: float
+    unit: str
+    success: float
+
+
+@dataclass(frozen=True)
 class TestResult:
     """What one model-level test says.
 
@@ -97,6 +116,8 @@ class TestResult:
         unit: What ``class_statistics`` counts.
         skipped: Why the test could not be made; empty when it was.
         seconds: How long it took.
+        evidence: The trigger that was found, by tests that look for one.
+        calibrated: Whether the p-value is from the statistics of clean networks, not from a formula of the test.
     """
 
     __test__ = False  # not a pytest class
@@ -109,6 +130,46 @@ class TestResult:
     unit: str
     skipped: str = ""
     seconds: float = 0.0
+    evidence: Evidence | None = None
+    calibrated: bool = False
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Of so many networks of known truth, what became of them.
+
+    Args:
+        networks: How many were tested.
+        suspicious: How many were called SUSPICIOUS or BACKDOORED.
+        backdoored: How many were called BACKDOORED.
+        named: For how many of ``suspicious`` the class named was the attacker's.
+    """
+
+    networks: int
+    suspicious: int
+    backdoored: int
+    named: int = 0
+
+
+@dataclass(frozen=True)
+class CalibrationFacts:
+    """What the p-values of a report are from.
+
+    Args:
+        name: Of the calibration.
+        networks: How many clean networks it knows.
+        distance: A sentence about how far the model is from them.
+        suspicious_rate: False-positive rate of SUSPICIOUS or worse, in (0, 1).
+        backdoored_rate: False-positive rate of BACKDOORED, in (0, 1).
+        rates: Attack -> what became of networks that had no part in it; ``"clean"`` for clean ones.
+    """
+
+    name: str
+    networks: int
+    distance: str
+    suspicious_rate: float
+    backdoored_rate: float
+    rates: Mapping[str, Rate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -158,6 +219,8 @@ class AuditReport:
         notes: Warnings for the reader.
         seconds: Stage -> duration.
         versions: Package -> version.
+        p_value: Of all tests together, in [0, 1]; None if none was made.
+        calibration: What the p-values are from; None if they are from formulas of the tests.
         pictures: Of suspicious channels and inverted triggers, for people to look at.
         suppression: Why the finding does not count, if somebody accepted it; the verdict stays.
     """
@@ -177,6 +240,8 @@ class AuditReport:
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    p_value: float | None = None
+    calibration: CalibrationFacts | None = None
     pictures: tuple[Picture, ...] = ()
     suppression: Suppression | None = None
 
@@ -208,6 +273,8 @@ class AuditReport:
             "notes": list(self.notes),
             "seconds": dict(self.seconds),
             "versions": dict(self.versions),
+            "p_value": self.p_value,
+            "calibration": None if self.calibration is None else asdict(self.calibration),
             "pictures": [asdict(picture) for picture in self.pictures],
             "suppression": None if self.suppression is None else asdict(self.suppression),
         }
@@ -262,6 +329,8 @@ class AuditReport:
             notes=typed(tuple[str, ...], data["notes"]),
             seconds=typed(dict[str, float], data["seconds"]),
             versions=typed(dict[str, str], data["versions"]),
+            p_value=typed(float | None, data["p_value"]),
+            calibration=typed(CalibrationFacts | None, data["calibration"]),
             pictures=_pictures_from(data["pictures"], model.num_classes),
             suppression=typed(Suppression | None, data["suppression"]),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -21,7 +22,7 @@ def typed(kind: Any, value: Any) -> Any:
         return kind(**{key: typed(hints.get(key), item) for key, item in value.items()})
     if get_origin(kind) is Literal and value in arguments:
         return value
-    if get_origin(kind) is dict and isinstance(value, dict):
+    if get_origin(kind) in (dict, Mapping) and isinstance(value, dict):
         return {typed(str, key): typed(arguments[1], item) for key, item in value.items()}
     if get_origin(kind) is tuple and isinstance(value, list | tuple):
         kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import hfscan
-from hfscan.model_tests import TESTS, MaximumMargin, ModelTest
+from hfscan.model_tests import MaximumMargin
 from hfscan.model_tests.maximum_margin import margin, outlier
-from hfscan.pipeline import run_tests
 from hfscan.types import FloatArray, ImageSet
 
 TARGET = 2
@@ -35,50 +32,6 @@ class Linear(nn.Module):
 @pytest.fixture
 def clean(tiny_set: ImageSet) -> ImageSet:
     return tiny_set
-
-
-# --- the contract
-
-
-@pytest.fixture(params=TESTS)
-def test(request: pytest.FixtureRequest) -> ModelTest:
-    return TESTS[request.param](256)
-
-
-def test_contract(test: ModelTest, tiny_net: nn.Module, clean: ImageSet) -> None:
-    (result,) = run_tests(tiny_net, clean, [test], seed=0)
-    assert result.name == test.name in TESTS
-    assert len(result.class_statistics) == 4
-    assert result.unit
-    assert result.seconds > 0
-    if result.skipped:
-        assert result.statistic is result.p_value is result.target is None
-    else:
-        assert np.isfinite(result.statistic)
-        assert 0 <= result.p_value <= 1
-        assert result.target in range(4)
-
-
-def test_same_seed_same_result(test: ModelTest, tiny_net: nn.Module, clean: ImageSet) -> None:
-    (one,), (other,) = (run_tests(tiny_net, clean, [test], seed=3) for _ in range(2))
-    assert one.class_statistics == other.class_statistics
-    assert one.p_value == other.p_value
-
-
-def test_the_network_is_left_as_it_was(
-    test: ModelTest, tiny_net: nn.Module, clean: ImageSet
-) -> None:
-    tiny_net.train()
-    before = copy.deepcopy(tiny_net.state_dict())
-    random_state = torch.random.get_rng_state()
-    run_tests(tiny_net, clean, [test], seed=0)
-    assert all(torch.equal(before[key], value) for key, value in tiny_net.state_dict().items())
-    assert all(module.training for module in tiny_net.modules())
-    assert all(p.requires_grad and p.grad is None for p in tiny_net.parameters())
-    assert torch.equal(torch.random.get_rng_state(), random_state)
-
-
-# --- the maximum-margin test
 
 
 def test_planted_target(planted_net: nn.Module, tiny_net: nn.Module, clean: ImageSet) -> None:
