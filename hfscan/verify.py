@@ -17,8 +17,10 @@ from hfscan.fmt.engine import Engine, Responses, make_engine
 from hfscan.fmt.profile import PASS_ERRORS
 from hfscan.fmt.screen import image_order
 from hfscan.metrics import accuracy, predict
+from hfscan.model_tests import ChannelTest
 from hfscan.pipeline import check_settings, fitted, low_outliers, run_tests
-from hfscan.pipeline.testing import limits_of
+from hfscan.pipeline.calibrating import Calibrated
+from hfscan.pipeline.testing import judge, limits_of, make_tests
 from hfscan.report.text import p_equation, p_value, percent, plural
 from hfscan.types import (
     AuditReport,
@@ -30,7 +32,7 @@ from hfscan.types import (
     TestResult,
     silent,
 )
-from hfscan.verdict import P_BACKDOORED, P_SUSPICIOUS, conclude
+from hfscan.verdict import P_BACKDOORED, P_SUSPICIOUS
 
 ACCURACY = 0.01
 """Largest difference of the clean accuracy that agrees."""
@@ -265,22 +267,30 @@ def _tests(
     """The model-level tests, and the verdict that follows from them."""
     if not report.tests:
         return
-    results = {
-        result.name: result
-        for result in run_tests(model.net, clean, seed=report.settings.seed, progress=progress)
-    }
+    calibrated = Calibrated.of(model.facts, None)
+    ours, theirs = (facts.name if facts else "" for facts in (calibrated.facts, report.calibration))
+    if ours != theirs:
+        yield Check(
+            "tests", None, f"their p-values are from a calibration that is not here: {theirs}"
+        )
+        return
+    tests = make_tests(report.settings.tests, model.net, clean)
+    of_network = [test for test in tests if not isinstance(test, ChannelTest)]
+    made = run_tests(model.net, clean, of_network, seed=report.settings.seed, progress=progress)
+    made = calibrated.applied(made + judge(tests, report.layers, report.clean_predictions))
+    results = {result.name: result for result in made}
     for test in report.tests:
         if test.skipped or test.name not in results:
             yield Check(test.name, None, test.skipped or "it cannot be made again by itself")
         else:
             yield _test(test, results[test.name])
     if any(not layer.skipped for layer in report.layers):
-        yield _verdict(report)
+        yield _verdict(report, calibrated)
 
 
-def _verdict(report: AuditReport) -> Check:
+def _verdict(report: AuditReport, calibrated: Calibrated) -> Check:
     """Whether the verdict follows from the report's own test results."""
-    found = conclude(report.tests)
+    found = calibrated.conclude(report.tests)
     same = (found.verdict, found.target) == (report.verdict, report.target)
     said = f"{found.verdict.value} follows from its tests, the report has {report.verdict.value}"
     return Check("verdict", same, said)
