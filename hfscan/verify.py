@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hfscan.calibration import Calibration
 from hfscan.channels import ConvLayer
 from hfscan.detectors import DETECTORS
 from hfscan.fmt.engine import Engine, Responses, make_engine
@@ -77,6 +78,7 @@ def verify(
     *,
     channels: int = 8,
     seed: int = 0,
+    calibration: Calibration | None = None,
     memory: int | None = None,
     progress: Progress = silent,
 ) -> list[Check]:
@@ -88,6 +90,7 @@ def verify(
         report: Of an audit.
         channels: How many channels to test again, chosen at random.
         seed: Which ones.
+        calibration: Where the report's p-values are from; the closest that comes with hfscan if None.
         memory: Bytes to use beside the model; None for 1 GiB or a quarter of what is free.
         progress: Shaped like ``rich.progress.track``.
 
@@ -107,7 +110,8 @@ def verify(
     sample = clean.sample(report.settings.images, seed=report.settings.seed)
     checks += _clean_images(model, clean, sample, report)
     checks.append(_channels(model, sample, report, channels, seed, memory, progress))
-    checks += _tests(model, clean, report, progress)
+    calibrated = Calibrated.of(model.facts, calibration)
+    checks += _tests(model, clean, report, calibrated, progress)
     return checks
 
 
@@ -262,12 +266,15 @@ def _moved_of_channel(
 
 
 def _tests(
-    model: HubModel, clean: ImageSet, report: AuditReport, progress: Progress
+    model: HubModel,
+    clean: ImageSet,
+    report: AuditReport,
+    calibrated: Calibrated,
+    progress: Progress,
 ) -> Iterator[Check]:
     """The model-level tests, and the verdict that follows from them."""
     if not report.tests:
         return
-    calibrated = Calibrated.of(model.facts, None)
     ours, theirs = (facts.name if facts else "" for facts in (calibrated.facts, report.calibration))
     if ours != theirs:
         yield Check(

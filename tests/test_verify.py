@@ -8,7 +8,15 @@ import pytest
 
 import hfscan
 from hfscan.model_tests import MaximumMargin
-from hfscan.types import AuditReport, AuditSettings, HubModel, ImageSet, LayerAudit, TestResult
+from hfscan.types import (
+    AuditReport,
+    AuditSettings,
+    CalibrationFacts,
+    HubModel,
+    ImageSet,
+    LayerAudit,
+    TestResult,
+)
 from hfscan.verify import _test, choose, verify
 
 
@@ -179,3 +187,12 @@ def test_p_values_that_say_the_same(one: float, other: float, same: bool) -> Non
 def test_another_class_stands_out() -> None:
     ours, theirs = (TestResult("t", 1.0, 1e-6, target, (1.0,), "") for target in (0, 1))
     assert _test(theirs, ours).agrees is False
+
+
+def test_p_values_of_a_calibration_that_is_not_here(
+    planted_model: HubModel, tiny_set: ImageSet, report: AuditReport
+) -> None:
+    facts = CalibrationFacts("mine", 3, "near", 0.05, 0.01)
+    checks = verify(planted_model, tiny_set, replace(report, calibration=facts), channels=1)
+    assert checks[-1].agrees is None
+    assert checks[-1].details.endswith("a calibration that is not here: mine")
