@@ -11,15 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hfscan.calibration import Calibration
 from hfscan.channels import ConvLayer
 from hfscan.detectors import DETECTORS
 from hfscan.fmt.engine import Engine, Responses, make_engine
 from hfscan.fmt.profile import PASS_ERRORS
 from hfscan.fmt.screen import image_order
 from hfscan.metrics import accuracy, predict
+from hfscan.model_tests import ChannelTest
 from hfscan.pipeline import check_settings, fitted, low_outliers, run_tests
-from hfscan.pipeline.testing import limits_of
-from hfscan.report.text import percent, plural
+from hfscan.pipeline.calibrating import Calibrated
+from hfscan.pipeline.testing import judge, limits_of, make_tests
+from hfscan.report.text import p_equation, p_value, percent, plural
 from hfscan.types import (
     AuditReport,
     HubModel,
@@ -30,7 +33,7 @@ from hfscan.types import (
     TestResult,
     silent,
 )
-from hfscan.verdict import conclude
+from hfscan.verdict import P_BACKDOORED, P_SUSPICIOUS
 
 ACCURACY = 0.01
 """Largest difference of the clean accuracy that agrees."""
@@ -45,8 +48,12 @@ fp32, 0.1 % in bf16. A report in bf16 that was tested again in fp32 came to 5.1 
 FLAGS = 0.01
 """Largest share of channels that may be flagged otherwise."""
 
-STATISTICS = 0.1
-"""Largest difference of a test's class statistics, as a share of the largest of them."""
+P_FACTOR = 10
+"""Largest factor between p-values that agrees, where they are on different sides of a threshold of the verdict.
+
+Trigger inversions end elsewhere with other thread counts: their figures for single classes moved by up to 44 % of the
+largest one, and their verdict did not.
+"""
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ def verify(
     *,
     channels: int = 8,
     seed: int = 0,
+    calibration: Calibration | None = None,
     memory: int | None = None,
     progress: Progress = silent,
 ) -> list[Check]:
@@ -82,6 +90,7 @@ def verify(
         report: Of an audit.
         channels: How many channels to test again, chosen at random.
         seed: Which ones.
+        calibration: Where the report's p-values are from; the closest that comes with hfscan if None.
         memory: Bytes to use beside the model; None for 1 GiB or a quarter of what is free.
         progress: Shaped like ``rich.progress.track``.
 
@@ -101,7 +110,8 @@ def verify(
     sample = clean.sample(report.settings.images, seed=report.settings.seed)
     checks += _clean_images(model, clean, sample, report)
     checks.append(_channels(model, sample, report, channels, seed, memory, progress))
-    checks += _tests(model, clean, report, progress)
+    calibrated = Calibrated.of(model.facts, calibration)
+    checks += _tests(model, clean, report, calibrated, progress)
     return checks
 
 
@@ -256,41 +266,59 @@ def _moved_of_channel(
 
 
 def _tests(
-    model: HubModel, clean: ImageSet, report: AuditReport, progress: Progress
+    model: HubModel,
+    clean: ImageSet,
+    report: AuditReport,
+    calibrated: Calibrated,
+    progress: Progress,
 ) -> Iterator[Check]:
     """The model-level tests, and the verdict that follows from them."""
     if not report.tests:
         return
-    results = {
-        result.name: result
-        for result in run_tests(model.net, clean, seed=report.settings.seed, progress=progress)
-    }
+    ours, theirs = (facts.name if facts else "" for facts in (calibrated.facts, report.calibration))
+    if ours != theirs:
+        yield Check(
+            "tests", None, f"their p-values are from a calibration that is not here: {theirs}"
+        )
+        return
+    tests = make_tests(report.settings.tests, model.net, clean)
+    of_network = [test for test in tests if not isinstance(test, ChannelTest)]
+    made = run_tests(model.net, clean, of_network, seed=report.settings.seed, progress=progress)
+    made = calibrated.applied(made + judge(tests, report.layers, report.clean_predictions))
+    results = {result.name: result for result in made}
     for test in report.tests:
         if test.skipped or test.name not in results:
             yield Check(test.name, None, test.skipped or "it cannot be made again by itself")
         else:
             yield _test(test, results[test.name])
-    if all(test.name in results for test in report.tests):
-        found = conclude(tuple(results[test.name] for test in report.tests))
-        same = (found.verdict, found.target) == (report.verdict, report.target)
-        said = f"{found.verdict.value}, the report has {report.verdict.value}"
-        yield Check("verdict", same, said)
+    if any(not layer.skipped for layer in report.layers):
+        yield _verdict(report, calibrated)
+
+
+def _verdict(report: AuditReport, calibrated: Calibrated) -> Check:
+    """Whether the verdict follows from the report's own test results."""
+    found = calibrated.conclude(report.tests)
+    same = (found.verdict, found.target) == (report.verdict, report.target)
+    said = f"{found.verdict.value} follows from its tests, the report has {report.verdict.value}"
+    return Check("verdict", same, said)
 
 
 def _test(theirs: TestResult, ours: TestResult) -> Check:
-    if ours.skipped:
-        return Check(theirs.name, None, ours.skipped)
-    one, other = (np.asarray(test.class_statistics, np.float64) for test in (ours, theirs))
-    if one.shape != other.shape or not np.isfinite(other).all():
-        return Check(
-            theirs.name, False, f"figures of {len(one)} classes, the report has {len(other)}"
-        )
-    largest = float(np.abs(one).max(initial=1e-9))
-    apart = float(np.abs(one - other).max(initial=0.0)) / largest
-    target = "" if ours.target == theirs.target else ", and another class stands out"
+    """Whether a test says the same again: p-values that agree, and the same class if it stands out."""
+    if ours.skipped or ours.p_value is None or theirs.p_value is None:
+        return Check(theirs.name, None, ours.skipped or "it has no p-value")
+    found = f"{p_equation(ours.p_value)}, the report has {p_value(theirs.p_value)}"
+    bound = (
+        f"may differ {P_FACTOR}fold, or stay on one side of {P_BACKDOORED:g} and {P_SUSPICIOUS:g}"
+    )
+    other = theirs.p_value < P_SUSPICIOUS and ours.target != theirs.target
     return Check(
         theirs.name,
-        apart <= STATISTICS and not target,
-        f"class statistics differ by {percent(apart)} of the largest (may by "
-        f"{percent(STATISTICS, 0)}){target}",
+        _same_p(ours.p_value, theirs.p_value) and not other,
+        f"{found} ({bound})" + (", and another class stands out" if other else ""),
     )
+
+
+def _same_p(one: float, other: float) -> bool:
+    sides = [(p < P_BACKDOORED, p < P_SUSPICIOUS) for p in (one, other)]
+    return sides[0] == sides[1] or max(one, other) <= P_FACTOR * min(one, other)

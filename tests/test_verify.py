@@ -8,8 +8,16 @@ import pytest
 
 import hfscan
 from hfscan.model_tests import MaximumMargin
-from hfscan.types import AuditReport, AuditSettings, HubModel, ImageSet, LayerAudit
-from hfscan.verify import choose, verify
+from hfscan.types import (
+    AuditReport,
+    AuditSettings,
+    CalibrationFacts,
+    HubModel,
+    ImageSet,
+    LayerAudit,
+    TestResult,
+)
+from hfscan.verify import _test, choose, verify
 
 
 @pytest.fixture(autouse=True)
@@ -92,8 +100,10 @@ def lied(report: AuditReport, lie: str) -> AuditReport:
         case "predictions of clean images":
             return replace(report, clean_predictions=(*report.clean_predictions[1:], 0))
         case "maximum-margin":
-            statistics = tuple(sorted(test.class_statistics))
-            return replace(report, tests=(replace(test, class_statistics=statistics, target=0),))
+            assert test.p_value is not None
+            assert test.p_value > 0.05
+            accused = replace(report, verdict=hfscan.Verdict.BACKDOORED, target=test.target)
+            return replace(accused, tests=(replace(test, p_value=1e-9),))
         case _:
             verdict = hfscan.Verdict.INCONCLUSIVE
             return replace(report, verdict=verdict)
@@ -154,3 +164,35 @@ def test_a_layer_that_the_network_does_not_have(
     first, *rest = report.layers
     renamed = replace(report, layers=(replace(first, layer="elsewhere"), *rest))
     assert agreement(planted_model, tiny_set, renamed)["channels"] is False
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (1e-9, 9e-4, True),
+        (0.2, 0.9, True),
+        (0.002, 0.04, True),
+        (0.04, 0.06, True),
+        (9e-4, 2e-3, True),
+        (1e-4, 2e-3, False),
+        (1e-7, 0.5, False),
+        (0.004, 0.5, False),
+    ],
+)
+def test_p_values_that_say_the_same(one: float, other: float, same: bool) -> None:
+    ours, theirs = (TestResult("t", 1.0, p, 0, (1.0,), "") for p in (one, other))
+    assert _test(theirs, ours).agrees is _test(ours, theirs).agrees is same
+
+
+def test_another_class_stands_out() -> None:
+    ours, theirs = (TestResult("t", 1.0, 1e-6, target, (1.0,), "") for target in (0, 1))
+    assert _test(theirs, ours).agrees is False
+
+
+def test_p_values_of_a_calibration_that_is_not_here(
+    planted_model: HubModel, tiny_set: ImageSet, report: AuditReport
+) -> None:
+    facts = CalibrationFacts("mine", 3, "near", 0.05, 0.01)
+    checks = verify(planted_model, tiny_set, replace(report, calibration=facts), channels=1)
+    assert checks[-1].agrees is None
+    assert checks[-1].details.endswith("a calibration that is not here: mine")

@@ -64,6 +64,7 @@ def verify(
             rich_help_panel=_EVIDENCE,
         ),
     ] = None,
+    calibration: o.Calibration = None,
     device: o.DeviceOption = "auto",
     memory: o.Memory = None,
     threads: o.Threads = None,
@@ -90,12 +91,14 @@ def verify(
 
     from rich.console import Console
 
+    from hfscan.calibration import load
     from hfscan.cli.output import bars, print_data
     from hfscan.cli.quantities import parse_size
     from hfscan.cli.state import read_report
     from hfscan.verify import verify as run
 
     found, inputs = read_report(report)
+    known = None if calibration is None else load(calibration)
     seed = secrets.randbelow(o.MAX_SEED + 1) if seed is None else seed
     if not (model or found.model.weights_file):
         _nothing("it is of a module in somebody's program, there are no weights to load")
@@ -110,6 +113,7 @@ def verify(
             found,
             channels=channels,
             seed=seed,
+            calibration=known,
             memory=None if memory is None else parse_size(memory),
             progress=progress,
         )

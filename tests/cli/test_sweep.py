@@ -62,7 +62,7 @@ def test_models_on_the_hub(
     sha = site.add_model("org/net", files)
     site.add_model("org/text", files | {"README.md": b"---\npipeline_tag: fill-mask\n---\n"})
     site.add_model("other/net", files)
-    options = f"{' '.join(QUICK)} --mode fast"
+    options = f"{' '.join(QUICK)} --mode fast --tests maximum-margin"
     arguments = ("--author", "org", "--clean-data", victims.data, "--threads", "1")
     done = run("sweep", *arguments, "--audit-options", options, "--json")
     assert done.code == 1
