@@ -42,6 +42,7 @@ RANKS = (
         "comparison",
         "report",
         "clock",
+        "png",
         "half",
     },
     {"weights", "inversion", "unlearn", "fmt", "model_tests", "metrics", "card", "policy"},

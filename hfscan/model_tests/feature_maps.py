@@ -2,6 +2,10 @@
 
 What feature map testing (FMT, section III-D) has seen already is looked at class by class: where the
 reverse-generated images of each channel went. The paper looks at how much accuracy is lost only, not at where to.
+
+A clean network has classes that draw perturbed images too: in a CIFAR-10 network that was known to be clean, half of
+the images of the channels that send most went to one class. So the spread that the test's own formula takes for usual
+is wide, and the test says little before it is calibrated.
 """
 
 from __future__ import annotations
@@ -38,13 +42,13 @@ class FeatureMaps:
     Args:
         top: Share of each layer's channels that counts: those that send most images into the class, in (0, 1].
         images: Clean images to test channels with, where no audit has done so.
-        min_spread: Smallest standard deviation of the log flow among clean classes that is believed.
+        usual_spread: Usual standard deviation of the flow among clean classes.
         batch_size: Images per pass.
     """
 
     top: float = 0.1
     images: int = 16
-    min_spread: float = 0.2
+    usual_spread: float = 0.25
     batch_size: int = 256
 
     name: ClassVar[str] = NAME
@@ -85,8 +89,7 @@ class FeatureMaps:
         if reason:
             return TestResult(NAME, None, None, None, (), UNIT, reason)
         flows = np.mean([self._flow(layer, clean_predictions) for layer in tested], axis=0)
-        logs = np.log(np.maximum(flows, 0.5 / max(1, sum(clean_predictions))))
-        statistic, p_value, target = stands_out(logs, self.min_spread)
+        statistic, p_value, target = stands_out(flows, 0.0, usual=self.usual_spread)
         figures = tuple(round(float(flow), 4) for flow in flows)
         return TestResult(NAME, statistic, p_value, target, figures, UNIT)
 

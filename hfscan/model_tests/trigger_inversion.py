@@ -14,17 +14,23 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
+import torch
 from torch import nn
 
 from hfscan.channels import probing
-from hfscan.inversion import Family, Patch
+from hfscan.inversion import Family, Patch, Trigger
 from hfscan.inversion.halving import Entry, Halving, Images
+from hfscan.inversion.search import laid_out
 from hfscan.model_tests.outlier import log_odds, stands_out
 from hfscan.model_tests.sample import Sample, take
-from hfscan.types import Evidence, FloatArray, ImageSet, Progress, TestResult, silent
+from hfscan.png import to_png
+from hfscan.types import Evidence, FloatArray, ImageSet, Picture, Progress, TestResult, silent
 
 HELD_BACK = 0.35
 """Share of the images that only measures."""
+
+SHOWN = 16
+"""So many images are tried for the picture of a trigger."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,9 @@ class TriggerInversion:
             entries = self.search.search(
                 net, images, self.family, spread=sample.spread, seed=seed, progress=progress
             )
-        odds = self._log_odds(entries, images)
-        statistic, p_value, target = stands_out(odds, 0.0, usual=self.usual_spread)
+            odds = self._log_odds(entries, images)
+            statistic, p_value, target = stands_out(odds, 0.0, usual=self.usual_spread)
+            evidence = _evidence(net, images, entries[target])
         return TestResult(
             self.name,
             statistic,
@@ -74,7 +81,7 @@ class TriggerInversion:
             tuple(round(entry.trigger.success, 4) for entry in entries),
             unit,
             seconds=time.perf_counter() - began,
-            evidence=_evidence(entries[target]),
+            evidence=evidence,
         )
 
     def _log_odds(self, entries: Sequence[Entry], images: Images) -> FloatArray:
@@ -101,11 +108,30 @@ def _obstacle(images: Images) -> str:
     return ""
 
 
-def _evidence(entry: Entry) -> Evidence:
+def _evidence(net: nn.Module, images: Images, entry: Entry) -> Evidence:
     trigger = entry.trigger
     return Evidence(
         family=trigger.family.name,
         size=round(trigger.size, 5),
         unit=trigger.family.unit,
         success=round(trigger.success, 4),
+        pictures=_pictures(net, images, trigger),
+    )
+
+
+@torch.no_grad()
+def _pictures(net: nn.Module, images: Images, trigger: Trigger) -> tuple[Picture, Picture]:
+    """An image that the trigger leads to its class, if there is one, and by how much it changes, amplified."""
+    clean = images.held_back[~images.held_back_as[:, trigger.target]][:SHOWN]
+    marked = trigger.apply(clean)
+    ends = net(laid_out(marked)).argmax(1)
+    best = int((ends == trigger.target).int().argmax())
+    change = marked[best] - clean[best]
+    gain = 0.5 / max(float(change.abs().max()), 1 / 255)
+    share = round(trigger.success, 4)
+    family = trigger.family.name
+    seen = int(ends[best])
+    return (
+        Picture("triggered", to_png(marked[best]), predicted=seen, family=family, share=share),
+        Picture("trigger", to_png(0.5 + gain * change), gain=gain, family=family),
     )

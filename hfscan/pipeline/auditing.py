@@ -26,7 +26,7 @@ from hfscan.metrics import accuracy, predict
 from hfscan.model_tests import ChannelTest, ModelTest
 from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.inputs import check_settings, fitted
-from hfscan.pipeline.pictures import draw_channels
+from hfscan.pipeline.pictures import draw_channels, trigger_pictures, without_pictures
 from hfscan.pipeline.testing import judge, limits_of, make_tests, run_tests, timed
 from hfscan.reasons import NO_CONV, NOTHING_TESTED
 from hfscan.types import (
@@ -141,6 +141,8 @@ def audit(
     kept.discard()
     results = calibrated.applied(results + judge(tests, layers, draft.clean_predictions))
     conclusion = calibrated.conclude(results)
+    triggers = trigger_pictures(results, conclusion.target)
+    results = without_pictures(results)
     draft = dataclasses.replace(
         draft,
         settings=settings,
@@ -165,7 +167,7 @@ def audit(
         return report
     with timed(seconds, "pictures"):
         drawn = draw_channels(model.net, sample, report, memory=memory)
-    return dataclasses.replace(report, pictures=drawn)
+    return dataclasses.replace(report, pictures=(*drawn, *triggers))
 
 
 def _precision(model: HubModel, sample: ImageSet, settings: AuditSettings, clock: Clock) -> Choice:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
 from hfscan.fmt.engine import Engine, make_engine
 from hfscan.fmt.profile import PASS_ERRORS
 from hfscan.fmt.reverse import reverse_features, start
+from hfscan.png import to_png
 from hfscan.report.findings import suspicious_channels
-from hfscan.types import AuditReport, ImageSet, Picture, stratified_order
-from hfscan.types.pictures import MAX_SIDE
+from hfscan.types import AuditReport, ImageSet, Picture, TestResult, stratified_order
 
 CHANNELS = 6
 """So many channels are shown, from the top of the report's list."""
@@ -109,24 +105,21 @@ def _moved(logits: Tensor, labels: Tensor, target: int | None) -> Tensor:
     return logits.scatter(1, labels[:, None], -torch.inf).amax(1) - own
 
 
-def to_png(image: Tensor, *, side: int = MAX_SIDE) -> str:
-    """An image as `Picture` wants it.
-
-    Args:
-        image: ``(3, H, W)``; values outside [0, 1] are cut off.
-        side: A larger image is scaled down to so many pixels.
-    """
-    pixels = image.detach().float().cpu()[None]
-    height, width = _fitting(pixels.shape[2:], side)
-    if (height, width) != tuple(pixels.shape[2:]):
-        pixels = F.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
-    bytes_ = (pixels[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous()
-    stream = io.BytesIO()
-    Image.fromarray(bytes_.numpy()).save(stream, "png", optimize=True)
-    return base64.b64encode(stream.getvalue()).decode("ascii")
+def trigger_pictures(tests: Sequence[TestResult], target: int | None) -> list[Picture]:
+    """What the triggers inverted for the suspected class do to an image; nothing without such a class."""
+    return [
+        picture
+        for test in tests
+        if test.evidence is not None and target is not None and test.target == target
+        for picture in test.evidence.pictures
+    ]
 
 
-def _fitting(size: Sequence[int], side: int) -> tuple[int, int]:
-    height, width = size
-    scale = min(1.0, side / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
+def without_pictures(tests: Sequence[TestResult]) -> tuple[TestResult, ...]:
+    """The results as a report keeps them: it has the pictures in one place."""
+    return tuple(
+        test
+        if test.evidence is None
+        else replace(test, evidence=replace(test.evidence, pictures=()))
+        for test in tests
+    )

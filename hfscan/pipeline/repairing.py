@@ -18,6 +18,7 @@ from hfscan.inversion import Additive, Blend, Patch, Warp
 from hfscan.metrics import accuracy
 from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.inputs import check_repair_settings, fitted
+from hfscan.pipeline.pictures import without_pictures
 from hfscan.pipeline.testing import run_tests, timed
 from hfscan.train import FitConfig, fit
 from hfscan.types import (
@@ -111,8 +112,8 @@ def repair(
         before=_measure(model.net, held_out),
         erased_only=_measure(erased_only, held_out),
         after=_measure(repaired.net, held_out),
-        tests_before=tests_before,
-        tests_after=tests_after,
+        tests_before=without_pictures(tests_before),
+        tests_after=without_pictures(tests_after),
         verdict_after=calibrated.conclude(tests_after).verdict,
         weights_sha256=digest,
         unlearned=repaired.unlearned,

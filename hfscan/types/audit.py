@@ -95,12 +95,14 @@ class Evidence:
         size: How large the trigger is.
         unit: What ``size`` counts.
         success: Share of held-back images that it leads to the class, in [0, 1].
+        pictures: What it does to an image, until the report has taken them over.
     """
 
     family: str
     size: float
     unit: str
     success: float
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True)

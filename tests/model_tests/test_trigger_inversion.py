@@ -51,6 +51,9 @@ def test_the_planted_class_stands_out(shaded: nn.Module, tiny_set: ImageSet) -> 
     assert result.evidence is not None
     assert (result.evidence.family, result.evidence.success) == ("blend", 1.0)
     assert 0 < result.evidence.size <= 0.5
+    triggered, change = result.evidence.pictures
+    assert (triggered.role, triggered.predicted, triggered.share) == ("triggered", TARGET, 1.0)
+    assert (change.role, change.family, change.size) == ("trigger", "blend", (8, 8))
 
 
 def test_no_class_stands_out_without_one(tiny_net: nn.Module, tiny_set: ImageSet) -> None:
@@ -75,6 +78,10 @@ def test_it_is_a_model_test_for_an_audit(shaded: nn.Module, tiny_set: ImageSet) 
     assert report.tests[0].target == TARGET
     assert report.verdict is not Verdict.INCONCLUSIVE
     assert hfscan.AuditReport.from_dict(report.to_dict()).tests == report.tests
+    assert report.tests[0].evidence is not None
+    assert report.tests[0].evidence.pictures == ()
+    shown = {one.role for one in report.pictures} & {"trigger", "triggered"}
+    assert bool(shown) == (report.target == TARGET)
 
 
 def test_too_few_images_are_a_reason(shaded: nn.Module, tiny_set: ImageSet) -> None:
