@@ -143,7 +143,9 @@ class Calibration:
             "statistics per test": all(len(row) == n for row in self.nulls.values()),
             "statistics": all(math.isfinite(each) for each in figures),
             "rates": 0 < self.backdoored_rate <= self.suspicious_rate < 1,
-            "measured rates": all(map(_adds_up, self.rates.values())),
+            "measured rates": len(self.rates) <= MAX_TESTS
+            and all(len(key) <= 100 for key in self.rates)
+            and all(map(_adds_up, self.rates.values())),
             "network facts": all(map(_makes_sense, self.networks)),
         }
         wrong = [name for name, so in fine.items() if not so]

@@ -9,8 +9,8 @@ factor of the last layer changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,13 @@ from hfscan.types import Progress, silent
 
 SPREAD = 4.0
 """Mean standard deviation of an image's logits that all networks are brought to."""
+
+
+GROUP_BYTES = 64 * 2**20
+"""Of the parameters of triggers that are searched at once."""
+
+SHOWN = 8
+"""Triggers with the largest successes that are kept, whether they go on or not."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Entry:
     """How far a class came.
 
     Args:
-        trigger: The best that was found.
+        trigger: The best that was found; without parameters where it was not among the most promising.
         loss: Mean cross-entropy of the class for the images that measured it; lower is better.
         rounds: In how many rounds it took part.
     """
@@ -111,43 +118,68 @@ class Halving:
             K entries, in order of the classes.
         """
         generator = torch.Generator().manual_seed(seed)
-        size = (images.seen.shape[2], images.seen.shape[3])
         classes = images.seen_as.shape[1]
         tournament = _Tournament(net, images, family, SPREAD / spread, self.batch_size)
-        start = family.start(size, generator).to(images.seen)
-        parameters = start.repeat(classes, 1, 1, 1)
-        entries: list[Entry] = []
-        for round_, first, last, share in self._steps(progress, family.name):
-            if first:
-                taking_part = _best(entries, round_.classes, classes)
-                mine = parameters[taking_part].requires_grad_()
+        start = family.start((images.seen.shape[2], images.seen.shape[3]), generator)
+        start = start.to(images.seen)
+        group = max(1, GROUP_BYTES // (4 * start.numel()))
+        entries: dict[int, Entry] = {}
+        for index, part, step in self._steps(progress, family.name, classes, group):
+            round_ = self.rounds[index]
+            if step == 0:
+                if part == 0:
+                    taking_part = _best(entries, round_.classes, classes)
+                targets = taking_part.split(group)[part]
+                begin = [
+                    entries[c].trigger.parameters if index else start for c in targets.tolist()
+                ]
+                mine = torch.cat(begin).requires_grad_()
                 optimizer = torch.optim.Adam([mine], lr=family.lr, betas=(0.5, 0.9))
-            optimizer.param_groups[0]["lr"] = family.lr * share
-            mine.grad = tournament.gradient(mine, taking_part, round_.images, generator)
+            optimizer.param_groups[0]["lr"] = family.lr * (1 - step / round_.steps)
+            mine.grad = tournament.gradient(mine, targets, round_.images, generator)
             optimizer.step()
             with torch.no_grad():
                 mine.copy_(family.bounded(mine))
-            if last:
-                parameters[taking_part] = mine.detach()
-                entries = tournament.measured(mine.detach(), taking_part, round_, entries)
-        return entries
+            if step == round_.steps - 1:
+                entries |= tournament.measured(mine.detach(), targets, round_, index + 1)
+                _forget(entries, self._needed(index, classes))
+        return [entries[target] for target in range(classes)]
 
-    def _steps(self, progress: Progress, name: str) -> Iterator[tuple[Round, bool, bool, float]]:
-        """Each step: its round, whether it is the round's first and last, and the share of the step size."""
+    def _steps(
+        self, progress: Progress, name: str, classes: int, group: int
+    ) -> Iterator[tuple[int, int, int]]:
+        """Each step: which round it is of, of which group of classes, and its number."""
         steps = [
-            (round_, step == 0, step == round_.steps - 1, 1 - step / round_.steps)
-            for round_ in self.rounds
+            (index, part, step)
+            for index, round_ in enumerate(self.rounds)
+            for part in range(-(-min(classes, round_.classes or classes) // group))
             for step in range(round_.steps)
         ]
         yield from progress(steps, f"{name} triggers", len(steps))
 
+    def _needed(self, index: int, classes: int) -> int:
+        """How many classes' triggers are needed after a round."""
+        if index + 1 == len(self.rounds):
+            return 1
+        return self.rounds[index + 1].classes or classes
 
-def _best(entries: Sequence[Entry], count: int | None, classes: int) -> Tensor:
+
+def _best(entries: Mapping[int, Entry], count: int | None, classes: int) -> Tensor:
     """The classes whose triggers promise most, int64 ``(P,)``; all of them at first."""
     if not entries or count is None:
         return torch.arange(classes)
     order = sorted(range(classes), key=lambda target: entries[target].loss)
     return torch.tensor(sorted(order[:count]))
+
+
+def _forget(entries: dict[int, Entry], needed: int) -> None:
+    """Drop the parameters of triggers that neither go on nor may be shown: of many classes they fill the memory."""
+    by_loss = sorted(entries, key=lambda target: entries[target].loss)
+    by_success = sorted(entries, key=lambda target: -entries[target].trigger.success)
+    for target in set(entries) - {*by_loss[:needed], *by_success[: needed + SHOWN]}:
+        entry = entries[target]
+        nothing = replace(entry.trigger, parameters=entry.trigger.parameters[:0])
+        entries[target] = replace(entry, trigger=nothing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,10 +221,10 @@ class _Tournament:
 
     @torch.no_grad()
     def measured(
-        self, parameters: Tensor, targets: Tensor, round_: Round, entries: Sequence[Entry]
-    ) -> list[Entry]:
-        """The entries after a round; those of classes that did not take part are as before."""
-        after = dict(enumerate(entries))
+        self, parameters: Tensor, targets: Tensor, round_: Round, rounds: int
+    ) -> dict[int, Entry]:
+        """Class -> its entry after so many rounds."""
+        found = {}
         pixels = self.images.held_back[: round_.measured]
         own = self.images.held_back_as[: round_.measured]
         for mine, target in zip(parameters.split(1), targets.tolist(), strict=True):
@@ -202,7 +234,6 @@ class _Tournament:
             ]
             loss = torch.cat([part[0][0] for part in parts]).mean()
             success = torch.cat([part[1][0] for part in parts]).float().mean()
-            before = after[target].rounds if target in after else 0
             trigger = Trigger(self.family, target, mine.clone(), float(success))
-            after[target] = Entry(trigger, float(loss), before + 1)
-        return [after[target] for target in sorted(after)]
+            found[target] = Entry(trigger, float(loss), rounds)
+        return found

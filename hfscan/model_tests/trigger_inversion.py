@@ -108,8 +108,10 @@ def _obstacle(images: Images) -> str:
     return ""
 
 
-def _evidence(net: nn.Module, images: Images, entry: Entry) -> Evidence:
+def _evidence(net: nn.Module, images: Images, entry: Entry) -> Evidence | None:
     trigger = entry.trigger
+    if not trigger.parameters.numel():  # of many classes at which nothing succeeds
+        return None
     return Evidence(
         family=trigger.family.name,
         size=round(trigger.size, 5),

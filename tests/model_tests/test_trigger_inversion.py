@@ -84,6 +84,16 @@ def test_it_is_a_model_test_for_an_audit(shaded: nn.Module, tiny_set: ImageSet) 
     assert bool(shown) == (report.target == TARGET)
 
 
+def test_triggers_of_many_classes_are_searched_in_groups(
+    shaded: nn.Module, tiny_set: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hfscan.inversion.halving.GROUP_BYTES", 400)  # two blends of 4 x 4 points
+    monkeypatch.setattr("hfscan.inversion.halving.SHOWN", 0)
+    result = TEST.run(shaded, tiny_set, seed=0)
+    assert (result.target, result.class_statistics) == (TARGET, (0, 0, 1, 0))
+    assert result.evidence is not None
+
+
 def test_too_few_images_are_a_reason(shaded: nn.Module, tiny_set: ImageSet) -> None:
     result = TEST.run(shaded, tiny_set.subset(torch.arange(4)), seed=0)
     assert "3 images of other classes are too few" in result.skipped
