@@ -105,7 +105,7 @@ def names_used(tree: ast.AST) -> set[str]:
         ({".register_full_backward_hook", ".register_hook"}, ()),
         ({".set_default_device", ".set_default_dtype", ".cuda"}, ("cli/",)),
     ],
-    ids=str,
+    ids=lambda value: ",".join(sorted(value)),
 )
 def test_what_only_one_place_does(names: set[str], allowed: tuple[str, ...]) -> None:
     users = [name for name, tree in TREES.items() if names & names_used(tree)]
