@@ -88,7 +88,8 @@ def test_completion_is_installed_and_errors_stay_pretty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(sys, "argv", ["hfscan", "--install-completion", "bash"])
+    monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))
+    monkeypatch.setattr(sys, "argv", ["hfscan", "--install-completion"])
     assert cli._run() == 0
     assert "complete_bash" in (tmp_path / ".bash_completions" / "hfscan.sh").read_text()
     monkeypatch.setattr(sys, "argv", ["hfscan", "nonsense"])
