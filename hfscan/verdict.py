@@ -78,7 +78,9 @@ def conclude(tests: Sequence[TestResult], calibration: Calibration | None = None
             f"one class stands out in the {strongest.name} test, less than usual with a backdoor"
         )
         return Conclusion(Verdict.SUSPICIOUS, reason, target, combined)
-    return Conclusion(Verdict.NO_BACKDOOR_FOUND, _nothing(counted, strongest), None, combined)
+    return Conclusion(
+        Verdict.NO_BACKDOOR_FOUND, _nothing(tests, counted, strongest), None, combined
+    )
 
 
 def disagreements(tests: Sequence[TestResult], label: Callable[[int], str]) -> list[str]:
@@ -125,10 +127,14 @@ def _target(tests: Sequence[TestResult], strongest: TestResult) -> int | None:
     return suspected(votes) if votes else strongest.target
 
 
-def _nothing(tests: Sequence[TestResult], strongest: TestResult) -> str:
-    if len(tests) == 1:
-        return f"no class stands out in the {strongest.name} test"
-    return f"no class stands out in any of {len(tests)} tests, most in {strongest.name}"
+def _nothing(
+    tests: Sequence[TestResult], counted: Sequence[TestResult], strongest: TestResult
+) -> str:
+    missing = [test.name for test in tests if test.skipped]
+    but = f"; not made: {', '.join(missing)}" if missing else ""
+    if len(counted) == 1:
+        return f"no class stands out in the {strongest.name} test{but}"
+    return f"no class stands out in any of {len(counted)} tests, most in {strongest.name}{but}"
 
 
 def obstacle(clean_accuracy: float, images: int, classes: int) -> str:

@@ -57,6 +57,11 @@ def test_skipped_tests_do_not_count() -> None:
     assert conclude((skipped(), made(0.0008))).verdict is Verdict.BACKDOORED
 
 
+def test_the_reason_says_what_was_not_made() -> None:
+    assert conclude((made(0.9), skipped("first"))).reason.endswith("; not made: first")
+    assert "not made" not in conclude((made(0.9), made(0.8))).reason
+
+
 def test_nothing_could_be_made() -> None:
     conclusion = conclude((skipped("first"), skipped("second")))
     assert conclusion.verdict is Verdict.INCONCLUSIVE

@@ -36,8 +36,7 @@ def test_the_class_that_draws_images_stands_out() -> None:
     assert result.statistic > 4
     quiet = FeatureMaps().judge([layer(unmoved())], CLEAN)
     assert quiet.statistic == 0
-    assert quiet.p_value is not None
-    assert quiet.p_value > 0.9
+    assert result.p_value is quiet.p_value is None  # only a calibration knows
 
 
 def test_one_channel_of_many_counts_as_its_share() -> None:
