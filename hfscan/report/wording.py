@@ -303,8 +303,11 @@ def target_sentences(report: RepairReport, quote: Quote) -> list[str]:
 
 def measured(report: RepairReport) -> list[tuple[str, Metrics]]:
     """Which networks were measured, and what came out."""
+    if report.parameters is not None:
+        after = "repaired"
+    else:
+        after = "erased and fine-tuned" if report.erased else "fine-tuned"
     erased = [("channels erased", report.erased_only)] if report.erased else []
-    after = "erased and fine-tuned" if report.parameters is None else "repaired"
     return [("before", report.before), *erased, (after, report.after)]
 
 

@@ -247,6 +247,19 @@ def test_the_repair_page() -> None:
     assert CLASSES[0] in text
 
 
+def test_each_test_has_a_chart_under_its_name() -> None:
+    report = audit_report()
+    other = replace(report.tests[0], name="vulnerability", p_value=0.5)
+    page = render(replace(report, tests=(report.tests[0], other)))
+    assert "<summary>vulnerability test</summary>" in page
+
+
+def test_a_repair_that_erased_nothing_does_not_say_so() -> None:
+    page = render_repair(replace(repair_report(), erased={}))
+    assert '<th scope="row">fine-tuned</th>' in page
+    assert "erased and fine-tuned" not in page
+
+
 def test_before_and_after_have_one_scale() -> None:
     ((before, after),) = charts.repair_charts(repair_report())
     assert before.shown[0].share == 1.0
