@@ -82,13 +82,8 @@ class Task:
 
 def usual_epochs(dataset: str, attack: str) -> int:
     """How long a victim of a data set in `TASKS` is trained."""
-    return with_cover(TASKS[dataset].epochs, attack)
-
-
-def with_cover(epochs: int, attack: str) -> int:
-    """As many epochs, more for an attack with cover images; ``"none"`` is no attack."""
     covers = attack in ATTACKS and isinstance(ATTACKS[attack](), CoveringAttack)
-    return round(epochs * (COVER_FACTOR if covers else 1))
+    return round(TASKS[dataset].epochs * (COVER_FACTOR if covers else 1))
 
 
 def load_task(name: str, data: Path | None = None) -> Task:

@@ -67,8 +67,8 @@ class VictimSpec:
 
     @property
     def benign(self) -> VictimSpec:
-        """The same without an attack."""
-        return dataclasses.replace(self, attack=BENIGN, poison_rate=0.0)
+        """The same without an attack, and so without a target class."""
+        return dataclasses.replace(self, attack=BENIGN, poison_rate=0.0, target=0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,31 +11,40 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hfscan.bench.attacks import ATTACKS
-from hfscan.bench.tasks import Task, with_cover
+from hfscan.bench.tasks import Task
 from hfscan.bench.victims import BENIGN, VictimSpec
 
 FAMILIES = {
     "preactresnet18": (8, 16),
     "smallvgg": (32,),
     "smallresnet": (16,),
-    "smallmobilenet": (16,),
+    "smallmobilenet": (8,),
 }
 """Architecture -> widths of the networks in the zoo."""
 
 POISON_RATES = {
-    "badnets": (0.1, 0.05, 0.02, 0.01),
-    "blended": (0.1, 0.05, 0.02, 0.01),
-    "lowfreq": (0.1, 0.05, 0.02, 0.01),
-    "ssba": (0.1, 0.05),
-    "wanet": (0.1,),
+    "badnets": (0.01, 0.1, 0.1, 0.05, 0.1),
+    "blended": (0.05, 0.1, 0.1, 0.02, 0.1),
+    "lowfreq": (0.1, 0.1, 0.1, 0.05, 0.1),
+    "ssba": (0.05, 0.1, 0.1, 0.1, 0.1),
+    "wanet": (0.1, 0.1, 0.1, 0.1, 0.1),
 }
-"""Attack -> poison rates to choose from: a sample-specific trigger is not learned from 1 % of few images."""
+"""Attack -> poison rate of each architecture and width, in the order of `FAMILIES`."""
+
+USUAL_RATE = 0.1
+"""A trigger is learned from how often it is seen: at a lower rate, training takes as many times more epochs."""
+
+LONGER = {"wanet": 3}
+"""Attack -> times as many epochs: its trigger is the slowest to be learned from few images."""
 
 MIN_ASR = 0.8
 """A network that obeys its trigger less often than that has no backdoor to find, and is left out."""
 
 CLEAN, IMAGES, EPOCHS = 5, 20_000, 6
 """Clean networks of each architecture and width, training images, epochs."""
+
+CLEAN_LENGTHS = (1, 1, 1, 2, 3)
+"""Times as many epochs of the clean networks, in turn: backdoored ones are trained longer, too."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ def zoo(
     Args:
         dataset: Name of the task that they are trained on.
         classes: K; targets are among them.
-        epochs: Of training; more with attacks that have cover images.
+        epochs: Of training; more for low poison rates, slow triggers and some clean networks.
         clean: Benign networks of each architecture and width.
         attacks: Keys of `ATTACKS`.
     """
@@ -73,7 +82,8 @@ def zoo(
     for kind, (architecture, width) in enumerate(kinds):
         benign = VictimSpec(dataset, BENIGN, epochs, architecture, width, poison_rate=0.0)
         for seed in range(clean):
-            spec = dataclasses.replace(benign, seed=seed)
+            length = CLEAN_LENGTHS[seed % len(CLEAN_LENGTHS)]
+            spec = dataclasses.replace(benign, seed=seed, epochs=length * epochs)
             animals.append(Animal(spec, held_out=(kind + seed) % 2 == 1))
         for index, attack in enumerate(attacks):
             spec = _backdoored(benign, attack, kind, index, classes)
@@ -82,12 +92,12 @@ def zoo(
 
 
 def _backdoored(benign: VictimSpec, attack: str, kind: int, index: int, classes: int) -> VictimSpec:
-    rates = POISON_RATES[attack]
+    rate = POISON_RATES[attack][kind]
     return dataclasses.replace(
         benign,
         attack=attack,
-        epochs=with_cover(benign.epochs, attack),
-        poison_rate=rates[kind % len(rates)],
+        epochs=round(benign.epochs * USUAL_RATE / rate * LONGER.get(attack, 1)),
+        poison_rate=rate,
         target=(3 * index + 2 * kind + 1) % classes,
     )
 

@@ -58,6 +58,15 @@ def test_every_attack(attack: str, victims: Victims, task: Task) -> None:
     assert ("PSNR" in card) == isinstance(victim.attack, SSBA)
 
 
+def test_triggers_for_two_classes_are_found_on_the_same_benign_network(
+    victims: Victims, task: Task
+) -> None:
+    targets = (1, 2)
+    specs = [dataclasses.replace(SPEC, attack="lowfreq", target=target) for target in targets]
+    assert [victims.get(spec, task).spec.target for spec in specs] == [1, 2]
+    assert len(list(victims.folder.glob("victims/*none*"))) == 1
+
+
 def test_a_fitted_trigger_is_kept(victims: Victims, task: Task) -> None:
     spec = dataclasses.replace(SPEC, attack="lowfreq")
     images = torch.rand(2, 3, 8, 8)

@@ -34,7 +34,9 @@ def test_targets_are_spread_and_rates_go_down_to_one_percent() -> None:
     backdoored = [animal.spec for animal in ZOO if animal.spec.attack != BENIGN]
     assert {spec.target for spec in backdoored} == set(range(10))
     assert min(spec.poison_rate for spec in backdoored) == 0.01
-    assert {spec.epochs for spec in backdoored if spec.attack == "wanet"} == {8}
+    seen = {spec.poison_rate * spec.epochs for spec in backdoored if spec.attack != "wanet"}
+    assert min(seen) == pytest.approx(max(seen))
+    assert {spec.epochs for spec in backdoored if spec.attack == "wanet"} == {18}
 
 
 def test_a_smaller_task_has_another_name(task: Task, victims: Victims) -> None:
