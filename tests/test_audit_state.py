@@ -83,9 +83,11 @@ def test_only_the_layer_in_work_is_lost(
 ) -> None:
     tested: list[str] = []
 
-    def recorded(net: nn.Module, layer: str, images: Tensor, noise: Tensor) -> Start:
+    def recorded(
+        net: nn.Module, layer: str, images: Tensor, noise: Tensor, *, copies: int
+    ) -> Start:
         tested.append(layer)
-        return start(net, layer, images, noise)
+        return start(net, layer, images, noise, copies=copies)
 
     monkeypatch.setattr("hfscan.fmt.engine.start", recorded)
 

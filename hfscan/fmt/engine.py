@@ -113,7 +113,9 @@ class Engine:
         """
         group, chunk = self.limits.sizes(len(images))
         for which in torch.as_tensor(images).split(group):
-            begin = start(self.net, layer.name, self.pixels[which], self.noise[which])
+            copies = self.limits.copies(len(which), len(channels))
+            pixels, noise = self.pixels[which], self.noise[which]
+            begin = start(self.net, layer.name, pixels, noise, copies=copies)
             labels = self.labels[which]
             for first in range(0, len(channels), chunk):
                 some = list(channels[first : first + chunk])

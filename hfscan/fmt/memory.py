@@ -16,12 +16,14 @@ BEST_BATCH = {"cpu": 64}
 
 LARGEST_BATCH = 1024
 
+BACKWARD_BATCH = 32
+"""Images of a backward pass that are enough to be fast."""
 
 LIVE_MAPS = 4
 """Feature maps of the largest size that are alive at a time in a pass without a graph."""
 
-PASSES = 3
-"""The memory is for one graph, its gradients or one pass without a graph, and the allocator's leftovers."""
+PASSES = 4
+"""The memory is for one graph, its gradients, one pass without a graph, and the allocator's leftovers."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class Limits:
         """How many of ``images`` images to take at once, and how many channels with them."""
         group = max(1, min(images, self.batch, self.graph))
         return group, max(1, self.batch // group)
+
+    def copies(self, images: int, channels: int) -> int:
+        """How many channels a backward pass of ``images`` images each shall serve."""
+        return max(1, min(channels, min(BACKWARD_BATCH, self.graph) // images))
 
 
 def default_memory() -> int:

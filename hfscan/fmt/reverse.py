@@ -21,13 +21,16 @@ from hfscan.types import AuditSettings
 class Start:
     """What the channels of a layer share: the clean maps, and the pass over the noisy images.
 
+    The noisy images may be in it several times, so that one backward pass serves as many channels: with few
+    images, a batch of them would be too small to be fast.
+
     Args:
         layer: Name of the conv layer.
         images: x, float32 ``(N, 3, H, W)`` in [0, 1].
         clean: F(x), ``(N, C, h, w)``.
-        noisy: x + noise, ``(N, 3, H, W)``, a leaf of the graph. The squared distance has a gradient of
-            zero at x itself.
-        maps: F(x + noise), ``(N, C, h, w)``, with its graph.
+        noisy: x + noise, ``(copies * N, 3, H, W)``, a leaf of the graph. The squared distance has a gradient
+            of zero at x itself.
+        maps: F(x + noise), ``(copies * N, C, h, w)``, with its graph.
     """
 
     layer: str
@@ -36,8 +39,13 @@ class Start:
     noisy: Tensor
     maps: Tensor
 
+    @property
+    def copies(self) -> int:
+        """How many channels a backward pass serves."""
+        return len(self.noisy) // len(self.images)
 
-def start(net: nn.Module, layer: str, images: Tensor, noise: Tensor) -> Start:
+
+def start(net: nn.Module, layer: str, images: Tensor, noise: Tensor, *, copies: int = 1) -> Start:
     """Compute what the channels of a layer share.
 
     Args:
@@ -45,10 +53,11 @@ def start(net: nn.Module, layer: str, images: Tensor, noise: Tensor) -> Start:
         layer: Name of the conv layer.
         images: x, float32 ``(N, 3, H, W)`` in [0, 1].
         noise: To add for the start, ``(N, 3, H, W)``.
+        copies: How many channels one backward pass shall serve.
     """
     with torch.no_grad():
         clean = feature_map(net, layer, images).clone()
-    noisy = (images + noise).requires_grad_()
+    noisy = (images + noise).repeat(copies, 1, 1, 1).requires_grad_()
     return Start(layer, images, clean, noisy, feature_map(net, layer, noisy))
 
 
@@ -76,8 +85,10 @@ def reverse_features(
         Networks", section III-D, Algorithm 1.
     """
     images = begin.images.repeat(len(channels), 1, 1, 1)
-    perturbed = begin.noisy.detach().repeat(len(channels), 1, 1, 1)
-    direction = torch.cat([_first_gradient(begin, channel) for channel in channels]).sign_()
+    noisy = begin.noisy.detach()[: len(begin.images)]
+    perturbed = noisy.repeat(len(channels), 1, 1, 1)
+    parts = [channels[i : i + begin.copies] for i in range(0, len(channels), begin.copies)]
+    direction = torch.cat([_first_gradients(begin, part) for part in parts]).sign_()
     for step in range(1, settings.steps + 1):
         moved = perturbed + settings.step_size * direction
         delta = (moved - images).clamp_(-settings.eps, settings.eps)
@@ -91,16 +102,27 @@ def reverse_features(
             yield perturbed, logits
 
 
-def _first_gradient(begin: Start, channel: int) -> Tensor:
-    """Of a channel's squared distance with respect to the noisy images, up to a positive factor.
+def _first_gradients(begin: Start, channels: list[int]) -> Tensor:
+    """Of each channel's squared distance with respect to the noisy images, up to a positive factor.
 
     The factor keeps small distances within the range of half precision; only signs are used.
+
+    Args:
+        begin: From `start`.
+        channels: At most ``begin.copies``.
+
+    Returns:
+        ``(c * N, 3, H, W)``, channel by channel.
     """
-    distance = (begin.maps.detach()[:, channel] - begin.clean[:, channel]).float()
+    images = len(begin.images)
     seed = torch.zeros_like(begin.maps)
-    seed[:, channel] = (distance / distance.abs().max().clamp_min(1e-30)).to(seed.dtype)
+    for copy, channel in enumerate(channels):
+        rows = slice(copy * images, (copy + 1) * images)
+        distance = (begin.maps.detach()[rows, channel] - begin.clean[:, channel]).float()
+        scaled = distance / distance.abs().max().clamp_min(1e-30)
+        seed[rows, channel] = scaled.to(seed.dtype)
     (gradient,) = torch.autograd.grad(begin.maps, begin.noisy, seed, retain_graph=True)
-    return gradient
+    return gradient[: len(channels) * images]
 
 
 def _next_gradient(

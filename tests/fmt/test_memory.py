@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from hfscan.fmt.memory import BEST_BATCH, Limits, default_memory, measure_limits
+from hfscan.fmt.memory import BACKWARD_BATCH, BEST_BATCH, Limits, default_memory, measure_limits
 from hfscan.fmt.precision import working_copy
 
 MAP = 8 * 16 * 16 * 4
@@ -26,6 +26,14 @@ def test_sizes() -> None:
     assert Limits(64, 8).sizes(32) == (8, 8)
     assert Limits(64, 100).sizes(1000) == (64, 1)
     assert Limits(1, 1).sizes(5) == (1, 1)
+
+
+def test_few_images_share_a_backward_pass_with_those_of_other_channels() -> None:
+    assert Limits(64, 100).copies(1, 500) == BACKWARD_BATCH
+    assert Limits(64, 100).copies(4, 500) == BACKWARD_BATCH // 4
+    assert Limits(64, 100).copies(1, 5) == 5  # no more than there are
+    assert Limits(64, 3).copies(1, 500) == 3  # nor than fit
+    assert Limits(64, 100).copies(1000, 500) == 1
 
 
 def test_less_memory_smaller_passes(net: nn.Module) -> None:

@@ -98,6 +98,20 @@ def test_equals_the_literal_algorithm(net: nn.Module, images: Tensor, noise: Ten
             assert logits.argmax(1).tolist() == classes.tolist(), layer.name
 
 
+def test_channels_that_share_a_backward_pass_do_not_disturb_each_other(
+    net: nn.Module, images: Tensor, noise: Tensor
+) -> None:
+    layer = conv_layers(net, images[:1])[-1]
+    channels = [0, layer.channels - 1, 1]  # two passes: the second has room left
+    with probing(net):
+        alone, shared = (
+            list(reverse_features(net, begin, channels, SETTINGS))
+            for begin in (start(net, layer.name, images, noise, copies=n) for n in (1, 2))
+        )
+    for (one, _), (other, _) in zip(alone, shared, strict=True):
+        assert (one - other).abs().gt(1e-6).float().mean() < 1e-3
+
+
 def test_equals_the_published_procedure(net: nn.Module, images: Tensor, noise: Tensor) -> None:
     settings = replace(SETTINGS, gradient="start")
     labels = torch.zeros(len(images), dtype=torch.int64)
