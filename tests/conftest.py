@@ -19,6 +19,7 @@ from hfscan.types import HubModel, ImageSet
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from dask_cluster import DaskCluster
 from loopback_hub import LoopbackHub
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -43,6 +44,15 @@ def hub() -> Iterator[LoopbackHub]:
     """A Hub on this machine."""
     with LoopbackHub() as hub:
         yield hub
+
+
+@pytest.fixture
+def dask_cluster(tmp_path: Path) -> Iterator[DaskCluster]:
+    """A Dask cluster on this machine, not started yet."""
+    pytest.importorskip("distributed")
+    cluster = DaskCluster(tmp_path)
+    yield cluster
+    cluster.stop()
 
 
 @pytest.fixture

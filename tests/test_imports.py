@@ -44,6 +44,7 @@ RANKS = (
         "clock",
         "png",
         "half",
+        "cluster",
     },
     {"weights", "inversion", "unlearn", "fmt", "model_tests", "metrics", "card", "policy"},
     {"checkpoint", "hub"},

@@ -97,6 +97,14 @@ def audit(
             rich_help_panel=o._RUN,
         ),
     ] = False,
+    backend: Annotated[
+        o.BackendName,
+        typer.Option(
+            help="Where the layers are tested: here, or on the workers of a cluster.",
+            rich_help_panel=o._RUN,
+        ),
+    ] = "local",
+    scheduler: o.Scheduler = None,
     device: o.DeviceOption = "auto",
     precision: o.Precision = "auto",
     min_agreement: Annotated[
@@ -154,7 +162,11 @@ def audit(
       hfscan audit user/model@v1 --clean-data user/data -o json=report.json
 
       hfscan audit user/model --clean-data cifar10 --budget 5m
+
+      hfscan audit user/model --clean-data cifar10 --backend dask --scheduler HOST:8786
     """
+    from functools import partial
+
     from hfscan.calibration import load
     from hfscan.cli.loading import load_clean, load_model, prepare
     from hfscan.cli.output import bars, parse_outputs, say
@@ -162,6 +174,7 @@ def audit(
     from hfscan.cli.quantities import parse_duration, parse_size
     from hfscan.cli.report import deliver
     from hfscan.cli.state import Inputs, absolute, audits_folder, remember
+    from hfscan.cluster import CLUSTERS, check_address
     from hfscan.pipeline import audit as run
     from hfscan.pipeline import check_settings
     from hfscan.report import FORMATS
@@ -184,6 +197,7 @@ def audit(
         tests=o.names(tests),
     )
     check_settings(settings)
+    check_address(backend, scheduler)
     began = perf_counter()
     seconds = None if budget is None else parse_duration(budget)
     files = parse_outputs(output or [], FORMATS)
@@ -223,6 +237,9 @@ def audit(
                 resume=resume,
                 memory=None if memory is None else parse_size(memory),
                 pictures=pictures,
+                spread=None
+                if backend == "local"
+                else partial(CLUSTERS[backend], address=scheduler),
                 progress=progress,
             )
     except KeyboardInterrupt:

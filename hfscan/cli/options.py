@@ -145,6 +145,13 @@ Calibration = Annotated[
         rich_help_panel=_VERDICT,
     ),
 ]
+BackendName = Literal["local", "dask", "ray"]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Of the cluster, as tcp://host:8786.", rich_help_panel=_RUN
+    ),
+]
 
 
 def names(listed: str | None) -> tuple[str, ...]:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from hfscan.sweep.process import Job, Outcome
     from hfscan.sweep.record import Record
 
-BackendName = Literal["local", "dask", "ray"]
 SummaryFormat = Literal["console", "json", "markdown"]
 
 TASK = "image-classification"
@@ -91,15 +90,10 @@ def sweep(
         ),
     ] = "1h",
     backend: Annotated[
-        BackendName,
+        o.BackendName,
         typer.Option(help="Where: this machine, or a cluster's workers.", rich_help_panel=_SWEEP),
     ] = "local",
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS", help="Of the cluster, as tcp://host:8786.", rich_help_panel=_SWEEP
-        ),
-    ] = None,
+    scheduler: o.Scheduler = None,
     audit_options: Annotated[
         str,
         typer.Option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,6 +63,7 @@ def profile(
     target: int | None = None,
     clock: Clock | None = None,
     recall: Recall | None = None,
+    only: Container[str] | None = None,
     memory: int | None = None,
     batch_size: int | None = None,
     progress: Progress = silent,
@@ -80,6 +81,7 @@ def profile(
         target: The suspected class, if there is one: fast mode looks for the flow into it too.
         clock: When to be done; None for whenever it is.
         recall: Gives the profile of a layer that an earlier run with the same arguments has made.
+        only: Names of the layers to test; None for all.
         memory: Bytes to use beside the model; None for 1 GiB or a quarter of what is free.
         batch_size: Most images per pass; None for what the device likes and memory allows.
         progress: Wraps the work, cut into a thousand parts of about the same length.
@@ -94,7 +96,9 @@ def profile(
     budget = Pace(engine, clock or Clock(None), progress)
     order = image_order(images, settings.seed)
     for layer in engine.layers:
-        if layer.skipped:
+        if only is not None and layer.name not in only:
+            budget.leave(layer)
+        elif layer.skipped:
             yield LayerProfile(layer, skipped=layer.skipped)
         elif recall and (known := recall(layer)):
             budget.leave(layer)

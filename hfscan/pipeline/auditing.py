@@ -13,6 +13,7 @@ from hfscan.audit_state import AuditState
 from hfscan.calibration import Calibration
 from hfscan.channels import conv_layers, one_image
 from hfscan.clock import Clock
+from hfscan.cluster import Spread
 from hfscan.detectors import DETECTORS, Detector
 from hfscan.errors import AuditError, UsageError
 from hfscan.fmt import (
@@ -27,6 +28,7 @@ from hfscan.model_tests import ChannelTest, ModelTest
 from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.inputs import check_settings, fitted
 from hfscan.pipeline.pictures import draw_channels, trigger_pictures, without_pictures
+from hfscan.pipeline.spreading import Part, Work, profile_elsewhere
 from hfscan.pipeline.testing import judge, limits_of, make_tests, run_tests, timed
 from hfscan.reasons import NO_CONV, NOTHING_TESTED
 from hfscan.types import (
@@ -62,6 +64,7 @@ def audit(
     state: Path | None = None,
     resume: bool = False,
     pictures: bool = True,
+    spread: Spread[Part] | None = None,
     progress: Progress = silent,
 ) -> AuditReport:
     """Look for a backdoor in a model.
@@ -82,6 +85,7 @@ def audit(
         state: Folder in which to keep what is done so far, until all is done; None keeps nothing.
         resume: Go on from what an interrupted audit of the same model, images and settings has left there.
         pictures: Whether the report has pictures of suspicious channels, made from clean images.
+        spread: Where the layers are tested: one of `hfscan.cluster.CLUSTERS`, with its address. None for here.
         progress: Shaped like ``rich.progress.track``.
 
     Returns:
@@ -89,8 +93,10 @@ def audit(
 
     Raises:
         DataError: The images do not fit the model.
-        UsageError: A setting is out of its range.
+        UsageError: A setting is out of its range, or there is a budget for a cluster.
     """
+    if spread is not None and budget is not None:
+        raise UsageError("a time budget is kept on one machine only", "leave out one of them")
     settings = settings or AuditSettings()
     check_settings(settings)
     if detector is None:
@@ -123,6 +129,13 @@ def audit(
         choice = kept.choice() or _precision(model, sample, settings, clock)
         kept.keep_choice(choice)
         settings = dataclasses.replace(settings, precision=choice.name)
+        elsewhere: dict[str, LayerProfile] = {}
+        trouble = ""
+        if spread is not None:
+            work = Work(model.net, sample, settings, conclusion.target, memory, batch_size)
+            elsewhere, trouble = profile_elsewhere(
+                work, spread, known=kept.layer, keep=kept.keep_layer, progress=progress
+            )
         profiles = []
         for layer in profile(
             model.net,
@@ -130,7 +143,7 @@ def audit(
             settings,
             target=conclusion.target,
             clock=clock,
-            recall=kept.layer,
+            recall=lambda layer: elsewhere.get(layer.name) or kept.layer(layer),
             memory=memory,
             batch_size=batch_size,
             progress=progress,
@@ -152,7 +165,12 @@ def audit(
         tests=results,
         seconds=seconds,
         calibration=calibrated.facts,
-        notes=(*draft.notes, *calibrated.notes, *disagreements(results, draft.model.label)),
+        notes=(
+            *draft.notes,
+            *([f"Some layers were tested on this machine: {trouble}."] if trouble else []),
+            *calibrated.notes,
+            *disagreements(results, draft.model.label),
+        ),
     )
     if all(layer.skipped for layer in layers):
         return dataclasses.replace(draft, reason=NOTHING_TESTED)

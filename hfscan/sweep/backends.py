@@ -1,40 +1,24 @@
-"""Where audits run: in processes of this machine, or on the workers of a Dask or Ray cluster.
-
-joblib has backends for both clusters. They are not used: joblib's cannot give results as they come from Dask
-(``supports_return_generator`` is false), so that a sweep that is interrupted would have nothing to show; and it
-scatters large arguments to single workers, whose loss then loses them. Each cluster's own "submit, then take
-what is done" is as short.
-"""
+"""Where audits run: in processes of this machine, or on the workers of a Dask or Ray cluster."""
 
 from __future__ import annotations
 
-import importlib
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import partial
-from typing import Any
 
-from hfscan.errors import AuditError, UsageError
+from hfscan.cluster import AWAKE, CLUSTERS, check_address, lost
 from hfscan.sweep.process import Job, Outcome, Processes, perform
 from hfscan.sweep.record import Record
 
 Backend = Callable[[Sequence[Job], int, str | None, Processes], Iterator[Outcome]]
 """Jobs, how many at a time, the scheduler's address, and what is running -> outcomes, as they come."""
 
-AWAKE = 0.5
-"""Seconds between looks at what is done: an interrupt that comes just before a long wait is not heard in it."""
-
-WAIT = 30
-"""Seconds to wait for a scheduler, and for its first worker."""
-
 
 def on_this_machine(
     jobs: Sequence[Job], workers: int, scheduler: str | None, processes: Processes
 ) -> Iterator[Outcome]:
     """Audit on this machine, several models at a time; what still runs at the end is killed."""
-    if scheduler is not None:
-        raise UsageError("--scheduler is for other machines", "name one: --backend dask or ray")
+    check_address("local", scheduler)
     pool = ThreadPoolExecutor(workers)
     try:
         pending = {pool.submit(perform, job, processes) for job in jobs}
@@ -46,79 +30,25 @@ def on_this_machine(
         pool.shutdown(cancel_futures=True)
 
 
-def on_dask(
-    jobs: Sequence[Job], workers: int, scheduler: str | None, processes: Processes
+def on_cluster(
+    name: str, jobs: Sequence[Job], workers: int, scheduler: str | None, processes: Processes
 ) -> Iterator[Outcome]:
-    """Audit on the workers of a Dask cluster; a worker's audits go to another one when it is lost."""
-    dask = _extra("distributed", "dask")
-    if scheduler is None:
-        raise UsageError("--backend dask needs a scheduler", "--scheduler tcp://host:8786")
-    try:
-        client = dask.Client(scheduler, timeout=WAIT, set_as_default=False)
-        client.wait_for_workers(1, timeout=WAIT)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise _unreachable("Dask", scheduler, error) from error
-    with client:
-        run = uuid.uuid4().hex
-        futures = {
-            client.submit(perform, job, key=f"hfscan-{run}-{index}", pure=False): job
-            for index, job in enumerate(jobs)
-        }
-        try:
-            for future in dask.as_completed(futures, loop=client.loop):
-                yield _outcome(future.result, futures[future])
-        finally:
-            client.cancel(list(futures), force=True)
+    """Audit on the workers of a cluster; an audit whose worker is lost is made again on another one."""
+    for job, result in CLUSTERS[name](perform, jobs, address=scheduler):
+        yield _outcome(result, job)
 
 
-def on_ray(
-    jobs: Sequence[Job], workers: int, scheduler: str | None, processes: Processes
-) -> Iterator[Outcome]:
-    """Audit on the workers of a Ray cluster; a lost audit is made again by Ray."""
-    ray = _extra("ray", "ray")
-    try:
-        ray.init(address=scheduler or "auto", log_to_driver=False, configure_logging=False)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _unreachable("Ray", scheduler or "auto", error) from error
-    try:
-        remote = ray.remote(perform)
-        pending = {remote.remote(job): job for job in jobs}
-        while pending:
-            for done in ray.wait(list(pending), num_returns=1, timeout=AWAKE)[0]:
-                yield _outcome(partial(ray.get, done), pending.pop(done))
-    finally:
-        ray.shutdown()
-
-
-BACKENDS: dict[str, Backend] = {"local": on_this_machine, "dask": on_dask, "ray": on_ray}
+BACKENDS: dict[str, Backend] = {
+    "local": on_this_machine,
+    **{name: partial(on_cluster, name) for name in CLUSTERS},
+}
 """Name -> how to run jobs."""
 
 
 def _outcome(result: Callable[[], Outcome], job: Job) -> Outcome:
-    """What a worker gave back, or that it never did, whatever the cluster's error is."""
+    """What a worker gave back, or that it never did."""
     try:
         return result()
     except Exception as error:
-        reason = (
-            f"its worker was lost ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
-        )
         options = " ".join(job.arguments)
-        return Outcome(Record(job.model, "failed", reason=reason, options=options))
-
-
-def _extra(module: str, extra: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise UsageError(
-            f"--backend {extra} needs {module}, which is not installed",
-            f"pip install 'hfscan[{extra}]'",
-        ) from error
-
-
-def _unreachable(kind: str, address: str, error: Exception) -> AuditError:
-    detail = " ".join(str(error).split())[:160]
-    return AuditError(
-        f"no {kind} cluster with workers at {address} ({type(error).__name__}: {detail})",
-        "start a scheduler and a worker, or check the address",
-    )
+        return Outcome(Record(job.model, "failed", reason=lost(error), options=options))
