@@ -51,7 +51,7 @@ RANKS = (
     {"train"},
     {"audit_state"},
     {"data", "pipeline"},
-    {"bench", "registries", "doctor", "sweep", "verify"},
+    {"bench", "registries", "doctor", "sweep", "verify", "selftest"},
     {"cli"},
 )
 """From the bottom up: nothing imports from a higher rank."""

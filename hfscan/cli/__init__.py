@@ -23,6 +23,7 @@ from hfscan.cli.list import list_entries
 from hfscan.cli.output import fail, say
 from hfscan.cli.repair import repair
 from hfscan.cli.report import report
+from hfscan.cli.selftest import selftest
 from hfscan.cli.sweep import sweep
 from hfscan.cli.verify import verify
 from hfscan.errors import HfscanError, UsageError
@@ -47,6 +48,7 @@ app.command(epilog=_EPILOG)(report)
 app.command(context_settings=CONTEXT)(diff)
 app.command()(sweep)
 app.command()(verify)
+app.command()(selftest)
 app.command()(explain)
 app.command("list")(list_entries)
 app.command()(doctor)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from hfscan.errors import DataError, UsageError
+from hfscan.selftest import PLANTABLE, Control, PlantSettings, selftest
+from hfscan.types import AuditSettings, HubModel, ImageSet, Verdict
+from hfscan.weights import weights_sha256
+
+QUICK = AuditSettings(images=4, steps=1, mode="fast", tests=("maximum-margin",))
+
+
+def test_each_attack_and_class_once(tiny_model: HubModel, tiny_set: ImageSet) -> None:
+    before = weights_sha256(tiny_model.net)
+    plant = PlantSettings(targets=3, epochs=1)
+    controls = list(selftest(tiny_model, tiny_set, plant=plant, settings=QUICK))
+    assert [control.attack for control in controls] == [name for name in PLANTABLE for _ in "123"]
+    assert len({(control.attack, control.target) for control in controls}) == 6
+    assert weights_sha256(tiny_model.net) == before
+    again = list(selftest(tiny_model, tiny_set, plant=plant, settings=QUICK))
+    assert [dataclasses.replace(c, seconds=0) for c in again] == [
+        dataclasses.replace(c, seconds=0) for c in controls
+    ]
+
+
+def test_a_trigger_is_really_planted(tiny_model: HubModel, tiny_set: ImageSet) -> None:
+    plant = PlantSettings(("badnets",), targets=1, epochs=60, lr=0.1, batch_size=8, poison_rate=0.3)
+    (control,) = selftest(tiny_model, tiny_set, plant=plant, settings=QUICK)
+    assert control.asr >= 0.8
+    assert control.planted
+
+
+def test_what_counts() -> None:
+    caught = Control("badnets", 1, 0.9, 0.95, Verdict.SUSPICIOUS, 1, 0.01, 1.0)
+    assert caught.planted
+    assert caught.caught
+    assert caught.named
+    elsewhere = dataclasses.replace(caught, suspected=2)
+    assert elsewhere.caught
+    assert not elsewhere.named
+    missed = dataclasses.replace(caught, verdict=Verdict.NO_BACKDOOR_FOUND, suspected=None)
+    assert missed.planted
+    assert not missed.caught
+    weak = dataclasses.replace(caught, asr=0.5)
+    assert not weak.planted
+    assert not weak.caught
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (PlantSettings(("wanet",)), "--attacks cannot be 'wanet'"),
+        (PlantSettings(()), "--attacks"),
+        (PlantSettings(targets=0), "--targets cannot be 0"),
+        (PlantSettings(poison_rate=1.0), "--poison-rate cannot be 1.0"),
+        (PlantSettings(lr=float("nan")), "--lr cannot be nan"),
+    ],
+)
+def test_settings_out_of_range(
+    wrong: PlantSettings, message: str, tiny_model: HubModel, tiny_set: ImageSet
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        next(selftest(tiny_model, tiny_set, plant=wrong))
+
+
+def test_too_few_images(tiny_model: HubModel, tiny_set: ImageSet) -> None:
+    two = tiny_set.subset(torch.tensor([0, 1]))
+    with pytest.raises(DataError):
+        next(selftest(tiny_model, two, plant=PlantSettings(poison_rate=0.99), settings=QUICK))
