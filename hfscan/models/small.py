@@ -3,8 +3,8 @@
 ``smallvgg`` after Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition",
 ICLR 2015: plain convolutions with bias and no norm. ``smallresnet`` after He et al., "Deep Residual Learning
 for Image Recognition", CVPR 2016, section 4.2. ``smallmobilenet`` after Sandler et al., "MobileNetV2: Inverted
-Residuals and Linear Bottlenecks", CVPR 2018. Deviation: three stages of ``width``, twice and four times ``width``
-channels, so that a network trains in minutes without a GPU.
+Residuals and Linear Bottlenecks", CVPR 2018, with its stem of stride 2. Deviation: three stages of ``width``, twice
+and four times ``width`` channels, so that a network trains in minutes without a GPU.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ class SmallNet(nn.Module):
     Args:
         block: Input channels, channels and stride -> a block.
         norm: Put a norm behind the stem.
+        stem_stride: Of the stem.
         num_classes: K; 0 leaves the classifier out.
         in_chans: Input channels.
         width: Channels of the first stage.
@@ -98,10 +99,11 @@ class SmallNet(nn.Module):
         num_classes: int = 10,
         in_chans: int = 3,
         width: int = 16,
+        stem_stride: int = 1,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.conv1 = nn.Conv2d(in_chans, width, 3, padding=1, bias=not norm)
+        self.conv1 = nn.Conv2d(in_chans, width, 3, stride=stem_stride, padding=1, bias=not norm)
         self.bn1: nn.Module = nn.BatchNorm2d(width) if norm else nn.Identity()
         blocks: list[nn.Module] = []
         channels = width
@@ -126,7 +128,7 @@ class SmallNet(nn.Module):
         self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """``(B, in_chans, H, W)`` -> feature maps ``(B, num_features, H / 4, W / 4)``."""
+        """``(B, in_chans, H, W)`` -> feature maps ``(B, num_features, H / 4, W / 4)``, or half of that after a stem of stride 2."""
         features: Tensor = self.blocks(F.relu(self.bn1(self.conv1(x))))
         return features
 
@@ -177,4 +179,6 @@ def smallresnet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 @register_model
 def smallmobilenet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """Six inverted residuals."""
-    return _build("smallmobilenet", pretrained, block=InvertedResidual, norm=True, **kwargs)
+    return _build(
+        "smallmobilenet", pretrained, block=InvertedResidual, norm=True, stem_stride=2, **kwargs
+    )
