@@ -92,5 +92,7 @@ def _section(report: RepairReport) -> str:
 
 def _means(report: RepairReport) -> str:
     if report.parameters is None:
-        return "erasing channels and fine-tuning on clean images"
+        parts = ["erasing channels"] * bool(report.erased)
+        parts += ["unlearning inverted triggers"] * bool(report.triggers)
+        return ", ".join([*parts, "fine-tuning on clean images"])
     return f"the defense `{printable(report.defense)}`, with clean images"

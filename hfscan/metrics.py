@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor, nn
 
 from hfscan.channels import conv_layers, feature_map, probing
@@ -26,6 +27,16 @@ def predict(net: nn.Module, images: ImageSet, *, batch_size: int = 256) -> Tenso
 def accuracy(net: nn.Module, images: ImageSet, *, batch_size: int = 256) -> float:
     """Share of the images that are classified as labelled."""
     return float((predict(net, images, batch_size=batch_size) == images.labels).float().mean())
+
+
+def interval(share: float, images: int) -> tuple[float, float]:
+    """95 % confidence interval of a share of images, in [0, 1].
+
+    References:
+        Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", JASA 1927.
+    """
+    found = stats.binomtest(round(share * images), images).proportion_ci(method="wilson")
+    return round(float(found.low), 4), round(float(found.high), 4)
 
 
 def asr(net: nn.Module, attacked: ImageSet, target: int) -> float:

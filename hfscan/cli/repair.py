@@ -132,6 +132,7 @@ def repair(
         int,
         typer.Option(min=0, max=o.MAX_SEED, help="Of everything random.", rich_help_panel=_TUNING),
     ] = 0,
+    calibration: o.Calibration = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder to write; default: ./NAME-repaired.", rich_help_panel=o._REPORT),
@@ -194,6 +195,7 @@ def repair(
 
       hfscan repair --method nad --out ./distilled
     """
+    from hfscan.calibration import load
     from hfscan.cli.loading import prepare
     from hfscan.cli.method import defense_named
     from hfscan.cli.output import bars, parse_outputs, say
@@ -221,6 +223,7 @@ def repair(
     )
     check_repair_settings(settings)
     files = parse_outputs(output or [], REPAIR_FORMATS)
+    known = None if calibration is None else load(calibration)
     defense = defense_named(
         method,
         _tuning_from(context, "COMMANDLINE"),
@@ -255,10 +258,22 @@ def repair(
     source, clean = _load(inputs, device, seed, token, cache_dir)
     with bars(quiet) as progress:
         if found is None:
-            found = audit(source, clean, settings=AuditSettings(seed=seed), progress=progress)
+            found = audit(
+                source,
+                clean,
+                settings=AuditSettings(seed=seed),
+                calibration=known,
+                progress=progress,
+            )
             _stop_if_nothing_to_repair(found, force)
         repaired, result = run(
-            source, found, clean, settings=settings, defense=defense, progress=progress
+            source,
+            found,
+            clean,
+            settings=settings,
+            defense=defense,
+            calibration=known,
+            progress=progress,
         )
     result = replace(result, defense=method)
     shown = "json" if json else "console"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hfscan.fmt.memory import Limits, default_memory, measure_limits
+from hfscan.fmt.memory import Limits, default_memory, give_back, measure_limits
 from hfscan.fmt.precision import PRECISIONS, Choice, choose_precision
 from hfscan.fmt.profile import LayerProfile, profile
 from hfscan.fmt.select import flow, select_channels
@@ -15,6 +15,7 @@ __all__ = [
     "choose_precision",
     "default_memory",
     "flow",
+    "give_back",
     "measure_limits",
     "profile",
     "select_channels",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from dataclasses import dataclass
 
 import psutil
@@ -51,6 +53,15 @@ class Limits:
 def default_memory() -> int:
     """Bytes that an audit may use beside the model: 1 GiB, or a quarter of what is free."""
     return min(DEFAULT_BYTES, int(psutil.virtual_memory().available) // 4)
+
+
+def give_back() -> None:
+    """Give memory that passes have freed back to the system, where the C library can (glibc).
+
+    Passes of many sizes leave holes in its heap: without this, a large network's audit grows by a quarter more.
+    """
+    with contextlib.suppress(AttributeError, TypeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def measure_limits(

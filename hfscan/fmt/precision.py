@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hfscan.channels import conv_layers
 from hfscan.errors import UsageError
+from hfscan.fmt.memory import give_back
 from hfscan.fmt.reverse import reverse_features, start
 from hfscan.half import fast_half
 from hfscan.models.classifier import Classifier
@@ -120,6 +121,8 @@ def _agreement(net: nn.Module, name: Precision, pixels: Tensor, settings: AuditS
             ]
     except (RuntimeError, TypeError, NotImplementedError):  # no such kernel
         return 0.0
+    finally:
+        give_back()
     return float(torch.cat(same).float().mean())
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from hfscan.channels import ConvLayer
 from hfscan.clock import Clock
 from hfscan.fmt.engine import Engine, make_engine
+from hfscan.fmt.memory import give_back
 from hfscan.fmt.screen import Screen, image_order, plan
 from hfscan.types import (
     AuditSettings,
@@ -123,6 +124,7 @@ def _profile(screen: Screen, budget: Pace) -> LayerProfile:
         return LayerProfile(layer, skipped=reason)
     finally:
         budget.leave(layer)
+        give_back()
     seen = screen.result()
     return LayerProfile(
         layer,

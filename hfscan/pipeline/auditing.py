@@ -21,6 +21,7 @@ from hfscan.fmt import (
     LayerProfile,
     Limits,
     choose_precision,
+    give_back,
     profile,
 )
 from hfscan.metrics import accuracy, predict
@@ -201,6 +202,7 @@ def _first_look(
     with timed(seconds, "accuracy"):
         clean_accuracy = accuracy(model.net, clean, batch_size=limits.batch)
         predictions = predict(model.net, sample, batch_size=limits.batch)
+        give_back()
     convs = conv_layers(model.net, one_image(model.net, sample))
     reason = obstacle(clean_accuracy, len(clean), model.num_classes)
     if not reason and not convs:

@@ -15,10 +15,11 @@ from hfscan.fmt import (
     select_channels,
 )
 from hfscan.inversion import Additive, Blend, Patch, Warp
-from hfscan.metrics import accuracy
+from hfscan.metrics import accuracy, interval
 from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.inputs import check_repair_settings, fitted
 from hfscan.pipeline.pictures import without_pictures
+from hfscan.pipeline.proof import prove
 from hfscan.pipeline.testing import run_tests, timed
 from hfscan.train import FitConfig, fit
 from hfscan.types import (
@@ -35,6 +36,9 @@ from hfscan.types import (
 )
 from hfscan.unlearn import Unlearning
 from hfscan.weights import weights_sha256
+
+OTHER_TRIGGERS = 1000
+"""Added to the seed: the triggers that prove a repair are not the ones that were unlearned."""
 
 
 def repair(
@@ -101,6 +105,18 @@ def repair(
         tests_after = calibrated.applied(
             run_tests(repaired.net, held_out, seed=settings.seed, progress=progress)
         )
+    proof = None
+    if report.target is not None:
+        with timed(seconds, "proof"):
+            proof = prove(
+                model.net,
+                repaired.net,
+                tuning,
+                held_out,
+                report.target,
+                seed=settings.seed + OTHER_TRIGGERS,
+                progress=progress,
+            )
     erased_only = erase(model.net, repaired.erased, one_image(model.net, held_out))
     digest = weights_sha256(repaired.net)
     result = RepairReport(
@@ -120,6 +136,7 @@ def repair(
         triggers=repaired.triggers,
         defense=type(defense or flow).__name__,
         parameters=None if defense is None else _parameters(defense),
+        proof=proof,
         seconds=seconds,
     )
     return dataclasses.replace(model, net=repaired.net, weights_sha256=digest), result
@@ -169,7 +186,8 @@ def _parameters(defense: Defense) -> dict[str, Any]:
 
 
 def _measure(net: nn.Module, images: ImageSet) -> Metrics:
-    return Metrics(accuracy=accuracy(net, images), images=len(images))
+    share = accuracy(net, images)
+    return Metrics(accuracy=share, images=len(images), interval=interval(share, len(images)))
 
 
 def _unlearning(

@@ -14,6 +14,7 @@ from hfscan.fmt import (
     Limits,
     choose_precision,
     default_memory,
+    give_back,
     measure_limits,
 )
 from hfscan.fmt.precision import working_copy
@@ -95,6 +96,8 @@ def _run_test(
     except TimeUpError:
         reason = "the time budget ended before it was done"
         return TestResult(test.name, None, None, None, (), "", reason)
+    finally:
+        give_back()
 
 
 def limits_of(

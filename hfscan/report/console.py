@@ -38,7 +38,7 @@ from hfscan.report.text import (
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
 
-    from hfscan.types import AuditReport, Metrics, RepairReport, TestResult
+    from hfscan.types import AuditReport, RepairReport, TestResult
 
 _WIDTH = 80
 _MANY_LAYERS = 30
@@ -100,6 +100,7 @@ def repair_renderable(report: RepairReport) -> RenderableType:
         _indented(_grid(wording.repair_facts(report, printable, _prose))),
         *_section("Accuracy on held-out clean images", _metrics_table(report)),
         *_section("Model-level tests, before and after", _twice_table(report, target)),
+        *_line_section(wording.PROOF, wording.proof_sentences(report, printable)),
         *_line_section("Not tested", _skipped_in_repair(report)),
         *_erased_section(report),
         *_time_section(report),
@@ -311,15 +312,16 @@ def _time_section(report: AuditReport | RepairReport) -> list[RenderableType]:
 def _metrics_table(report: RepairReport) -> Table:
     rows = wording.measured(report)
     triggered = any(row.asr is not None or row.ra is not None for _, row in rows)
-    table = _table("network", "accuracy>", *(["attack success>", "robust>"] if triggered else []))
+    table = _table(
+        "network",
+        "accuracy>",
+        "95 % interval>",
+        *(["attack success>", "robust>"] if triggered else []),
+    )
     for name, metrics in rows:
-        cells = _metrics_cells(metrics)
-        table.add_row(Text(name), *map(Text, cells if triggered else cells[:1]))
+        cells = wording.metrics_cells(metrics)
+        table.add_row(Text(name), *map(Text, cells if triggered else cells[:2]))
     return table
-
-
-def _metrics_cells(metrics: Metrics) -> list[str]:
-    return [percent(metrics.accuracy), percent(metrics.asr), percent(metrics.ra)]
 
 
 def _twice_table(report: RepairReport, target: int | None) -> RenderableType:

@@ -205,6 +205,7 @@ def _repair(report: RepairReport) -> View:
         "triggered": any(one.asr is not None for _, one in wording.measured(report)),
         "tests": _twice(report),
         "target": None if audit.target is None else printable(findings.label(audit, audit.target)),
+        "proof": wording.proof_sentences(report, printable),
         "charts": charts.repair_charts(report),
         "triggers": charts.trigger_pictures(audit),
         "cards": charts.channel_cards(audit),
@@ -224,6 +225,7 @@ def _repair_contents(view: View) -> list[tuple[str, str]]:
     sections = [
         ("accuracy", "Accuracy", True),
         ("tests", "Tests, before and after", view["tests"]),
+        ("proof", wording.PROOF, view["proof"]),
         ("classes", "Class by class", view["charts"]),
         ("triggers", "Inverted triggers", view["triggers"]),
         ("channels", "Channels before", view["cards"]),
@@ -237,6 +239,7 @@ def _repair_contents(view: View) -> list[tuple[str, str]]:
 def _metrics(one: Metrics) -> View:
     return {
         "accuracy": percent(one.accuracy),
+        "interval": wording.confidence(one),
         "share": one.accuracy,
         "asr": percent(one.asr),
         "ra": percent(one.ra),

@@ -24,7 +24,7 @@ from hfscan.report.text import (
 )
 
 if TYPE_CHECKING:
-    from hfscan.types import AuditReport, Metrics, RepairReport, TestResult
+    from hfscan.types import AuditReport, RepairReport, TestResult
 
 _SHOWN_CLASSES = 10
 _SHOWN_CHANNELS = 10
@@ -94,6 +94,7 @@ def render_repair(report: RepairReport) -> str:
             "### Accuracy on held-out clean images",
             _metrics(report),
             *_tests_twice(report),
+            *_bullets(wording.PROOF, wording.proof_sentences(report, markdown)),
             *_bullets("Not tested", _skipped_in_repair(report)),
             *_erased(report),
             _time(wording.timings(report, markdown)),
@@ -220,14 +221,10 @@ def _time(timings: str) -> str:
 
 def _metrics(report: RepairReport) -> str:
     measured = wording.measured(report)
-    rows = [[network, *_metrics_cells(metrics)] for network, metrics in measured]
-    columns = ["Network", "Accuracy>", "Attack success>", "Robust accuracy>"]
+    rows = [[network, *wording.metrics_cells(metrics)] for network, metrics in measured]
+    columns = ["Network", "Accuracy>", "95 % interval>", "Attack success>", "Robust accuracy>"]
     triggered = any(one.asr is not None or one.ra is not None for _, one in measured)
-    return _table(columns, rows) if triggered else _table(columns[:2], [row[:2] for row in rows])
-
-
-def _metrics_cells(metrics: Metrics) -> list[str]:
-    return [percent(metrics.accuracy), percent(metrics.asr), percent(metrics.ra)]
+    return _table(columns, rows) if triggered else _table(columns[:3], [row[:3] for row in rows])
 
 
 def _tests_twice(report: RepairReport) -> list[str]:

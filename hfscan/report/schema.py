@@ -26,11 +26,15 @@ from hfscan.types import (
     Metrics,
     ModelFacts,
     Picture,
+    Proof,
     Rate,
+    Reactivation,
+    Relearning,
     RepairReport,
     RepairSettings,
     Suppression,
     TestResult,
+    TriggerOutcome,
     Verdict,
 )
 from hfscan.types.pictures import MAX_PICTURES
@@ -41,6 +45,7 @@ _PLAIN = (
     *(AuditSettings, Coverage, DataFacts, Metrics, ModelFacts),
     *(Picture, RepairSettings, Suppression, TestResult),
     *(CalibrationFacts, Evidence, Rate),
+    *(Proof, Reactivation, Relearning, TriggerOutcome),
 )
 """Records that are written field by field."""
 
@@ -59,6 +64,9 @@ _RANGES: dict[tuple[type, str], Json] = {
     (ModelFacts, "num_classes"): {"minimum": 1},
     (TestResult, "target"): {"minimum": 0},
     (TestResult, "p_value"): {"minimum": 0, "maximum": 1},
+    (TriggerOutcome, "before"): {"minimum": 0, "maximum": 1},
+    (TriggerOutcome, "after"): {"minimum": 0, "maximum": 1},
+    (Relearning, "target"): {"minimum": 0},
     (Evidence, "success"): {"minimum": 0, "maximum": 1},
     (CalibrationFacts, "suspicious_rate"): {"minimum": 0, "maximum": 1},
     (CalibrationFacts, "backdoored_rate"): {"minimum": 0, "maximum": 1},
@@ -145,6 +153,7 @@ def _repair() -> Json:
             "unlearned": {"type": ["number", "null"]},
             "triggers": _STRINGS,
             "weights_sha256": {"type": "string"},
+            "proof": {"anyOf": [{"type": "null"}, _ref(Proof)]},
             "seconds": _map_of({"type": "number"}),
             "audit": {"$ref": "#/$defs/AuditReport"},
         },

@@ -21,7 +21,7 @@ from hfscan.report.findings import (
 from hfscan.report.text import duration, number, p_equation, percent, plural, points
 
 if TYPE_CHECKING:
-    from hfscan.types import AuditReport, DataFacts, Metrics, RepairReport, TestResult
+    from hfscan.types import AuditReport, DataFacts, Metrics, Relearning, RepairReport, TestResult
 
 Quote = Callable[[str], str]
 Facts = list[tuple[str, str]]
@@ -32,6 +32,10 @@ REPAIR_CAVEAT = (
     "A repair is measured on clean images and by the same tests as the audit. "
     "It is no proof that nothing is left of a backdoor."
 )
+
+
+PROOF = "Is the old backdoor gone?"
+"""Heading of `proof_sentences`."""
 
 
 @dataclass(frozen=True)
@@ -299,6 +303,52 @@ def target_sentences(report: RepairReport, quote: Quote) -> list[str]:
         for test in report.tests_before
         if not test.skipped and test.name in after
     ]
+
+
+def proof_sentences(report: RepairReport, quote: Quote) -> list[str]:
+    """What shows that the old backdoor is gone, or is not."""
+    proof = report.proof
+    if proof is None:
+        return []
+    lines = [
+        f"{quote(one.family)} trigger, inverted for the suspected class before: led "
+        f"{percent(one.before, 0)} of {plural(proof.images, 'held-out image')} of other classes to it, "
+        f"leads {percent(one.after, 0)} now."
+        for one in proof.triggers
+    ]
+    again = proof.reactivation
+    if again is None:
+        return lines
+    others = " and ".join(_shares(control) for control in again.controls)
+    outcome = (
+        "faster than other classes, so the backdoor may be hidden, not gone"
+        if again.faster
+        else "not faster than other classes"
+    )
+    return [
+        *lines,
+        f"Re-activation: after {', '.join(map(str, again.steps))} steps of fine-tuning that teach it "
+        f"again, the {quote(again.family)} trigger leads {_shares(again.suspected)} of the images to the "
+        f"suspected class; to other classes, taught in the same way, {others}: {outcome}.",
+    ]
+
+
+def _shares(learned: Relearning) -> str:
+    return f"{', '.join(f'{100 * share:.0f}' for share in learned.success)} %"
+
+
+def confidence(metrics: Metrics) -> str:
+    """The confidence interval of the accuracy."""
+    if metrics.interval is None:
+        return percent(None)
+    low, high = metrics.interval
+    return f"{100 * low:.1f} to {percent(high)}"
+
+
+def metrics_cells(metrics: Metrics) -> list[str]:
+    """A row of a table: accuracy, its confidence interval, attack success, robust accuracy."""
+    shares = [percent(metrics.accuracy), percent(metrics.asr), percent(metrics.ra)]
+    return [shares[0], confidence(metrics), *shares[1:]]
 
 
 def measured(report: RepairReport) -> list[tuple[str, Metrics]]:

@@ -29,6 +29,7 @@ from hfscan.types.basic import (
 from hfscan.types.images import DataFacts, ImageSet, stratified_order
 from hfscan.types.model import HubModel, ModelFacts
 from hfscan.types.pictures import Picture
+from hfscan.types.proof import Proof, Reactivation, Relearning, TriggerOutcome
 from hfscan.types.repair import Defense, Metrics, Repaired, RepairReport, RepairSettings
 from hfscan.types.suppression import Suppression
 from hfscan.types.trial import Cell, Trial
@@ -55,13 +56,17 @@ __all__ = [
     "Picture",
     "Precision",
     "Progress",
+    "Proof",
     "Rate",
+    "Reactivation",
+    "Relearning",
     "RepairReport",
     "RepairSettings",
     "Repaired",
     "Suppression",
     "TestResult",
     "Trial",
+    "TriggerOutcome",
     "Verdict",
     "silent",
     "stratified_order",

@@ -12,6 +12,7 @@ from hfscan.errors import AuditError
 from hfscan.types.audit import AuditReport, TestResult
 from hfscan.types.basic import SCHEMA, Channels, Progress, Verdict, silent
 from hfscan.types.images import DataFacts, ImageSet
+from hfscan.types.proof import Proof
 from hfscan.types.read import index_in, typed
 
 
@@ -60,12 +61,14 @@ class Metrics:
         asr: Attack success rate.
         ra: Robust accuracy: triggered images classified as their original label.
         images: How many images ``accuracy`` was measured on.
+        interval: 95 % confidence interval of ``accuracy``; None if unknown.
     """
 
     accuracy: float
     asr: float | None = None
     ra: float | None = None
     images: int = 0
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ class RepairReport:
         defense: Name of the method.
         parameters: Hyper-parameters of a method that has its own; None for the default, whose are in
             ``settings``.
+        proof: Whether the old backdoor is gone; None without a suspected class or enough images.
         seconds: Stage -> duration.
     """
 
@@ -142,6 +146,7 @@ class RepairReport:
     triggers: tuple[str, ...] = ()
     defense: str = "FlowRepair"
     parameters: Mapping[str, Any] | None = None
+    proof: Proof | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -168,6 +173,7 @@ class RepairReport:
             "unlearned": self.unlearned,
             "triggers": list(self.triggers),
             "weights_sha256": self.weights_sha256,
+            "proof": None if self.proof is None else asdict(self.proof),
             "seconds": dict(self.seconds),
             "audit": self.audit.to_dict(),
         }
@@ -216,6 +222,7 @@ class RepairReport:
             triggers=typed(tuple[str, ...], data["triggers"]),
             defense=typed(str, data["defense"]),
             parameters=data["parameters"],
+            proof=_read_proof(data["proof"], audit.model.num_classes),
             seconds=typed(dict[str, float], data["seconds"]),
         )
 
@@ -230,3 +237,16 @@ class RepairReport:
 _TESTS = ("tests_before", "tests_after")
 _METRICS = ("before", "erased_only", "after")
 _SHARED = ("clean_rate", "max_accuracy_drop", "seed")
+
+
+def _read_proof(data: Any, classes: int) -> Proof | None:
+    found: Proof | None = typed(Proof | None, data)
+    if found is not None and found.reactivation is not None:
+        again = found.reactivation
+        for learned in (again.suspected, *again.controls):
+            index_in(learned.target, classes)
+            if len(learned.success) != len(again.steps):
+                raise ValueError("success has the wrong length")
+        if not again.controls:
+            raise ValueError("there are no controls")
+    return found

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+from bench.test_calibrating import audited_zoo
 from huggingface_hub import ModelCard
 from safetensors import safe_open
 
 import hfscan
+from hfscan.bench.calibrating import calibrated
 from hfscan.cli import state
-from hfscan.types import AuditReport
+from hfscan.types import AuditReport, RepairReport
 
 from .conftest import Run
 from .support import CLASSES, GENTLE, QUICK, TARGET, Victims, color_net, colored, tree
@@ -63,6 +66,24 @@ def test_the_written_folder(run: Run, victims: Victims, source: Path) -> None:
         assert str(source.parent.parent) not in (out / name).read_text()
         assert str(victims.data.parent) not in (out / name).read_text()
     _check_card(out)
+
+
+def test_p_values_are_from_the_given_calibration(
+    run: Run, victims: Victims, source: Path, tmp_path: Path
+) -> None:
+    made, _ = calibrated(audited_zoo(4), name="mine", description="of tests")
+    (null,) = made.nulls.values()
+    made = replace(made, nulls={"maximum-margin": null})
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(made.to_dict()))
+    options = ("--report", victims.report, "--json", *ERASING, *GENTLE)
+    done = run("repair", "--calibration", file, *options)
+    assert done.code == 0
+    report = RepairReport.from_dict(done.json)
+    for test in (*report.tests_before, *report.tests_after):
+        assert test.calibrated
+        assert test.statistic is not None
+        assert test.p_value == made.p_value(test.name, test.statistic)
 
 
 def _check_report(out: Path, printed: dict[str, object]) -> None:

@@ -19,9 +19,13 @@ from hfscan.types import (
     Metrics,
     ModelFacts,
     Picture,
+    Proof,
+    Reactivation,
+    Relearning,
     RepairReport,
     RepairSettings,
     TestResult,
+    TriggerOutcome,
     Verdict,
 )
 
@@ -119,16 +123,39 @@ def repair_report(
         settings=RepairSettings(),
         erased={"conv1": [2, 11], "layer1.0.conv2": [0, 3, 7, 9]},
         method="per layer the 10% of channels whose images flow most into class airplane",
-        before=Metrics(0.931, images=102),
-        erased_only=Metrics(0.804, images=102),
-        after=Metrics(0.931 - drop, images=102),
+        before=Metrics(0.931, images=102, interval=(0.8651, 0.966)),
+        erased_only=Metrics(0.804, images=102, interval=(0.7166, 0.8693)),
+        after=Metrics(0.931 - drop, images=102, interval=(0.8529, 0.9593)),
         tests_before=audit.tests,
         tests_after=(margin_test(found=found), _skipped_test()),
         verdict_after=Verdict.BACKDOORED if found else Verdict.NO_BACKDOOR_FOUND,
         weights_sha256="fedcba9876543210" * 4,
         unlearned=0.5781,
         triggers=("patch", "warp"),
+        proof=_proof(found=found),
         seconds={"erase": 0.04, "fine-tune": 95.0, "tests": 11.2},
+    )
+
+
+def _proof(*, found: bool) -> Proof:
+    """The patch trigger works on, or is learned again as fast as toward other classes."""
+    return Proof(
+        images=92,
+        triggers=(
+            TriggerOutcome(
+                "patch", 0.012, "share of the pixels", 0.9891, 0.9783 if found else 0.0217
+            ),
+            TriggerOutcome("warp", 1.5, "pixels", 0.5109, 0.0435),
+        ),
+        reactivation=Reactivation(
+            family="patch",
+            steps=(0, 5, 10, 20),
+            suspected=Relearning(0, (0.97, 1.0, 1.0, 1.0) if found else (0.02, 0.05, 0.36, 0.9)),
+            controls=(
+                Relearning(8, (0.02, 0.07, 0.73, 0.98)),
+                Relearning(5, (0.01, 0.05, 0.42, 0.92)),
+            ),
+        ),
     )
 
 

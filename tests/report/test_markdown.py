@@ -101,7 +101,7 @@ def test_attack_metrics_are_shown_where_there_is_a_trigger() -> None:
     report = repair_report()
     assert "Attack success" not in render_repair(report)
     measured = replace(report, before=replace(report.before, asr=0.985))
-    assert "| before | 93.1% | 98.5% | n/a |" in render_repair(measured)
+    assert "| before | 93.1% | 86.5 to 96.6% | 98.5% | n/a |" in render_repair(measured)
 
 
 def test_the_repair_says_how_it_ended() -> None:
