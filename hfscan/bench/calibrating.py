@@ -189,9 +189,11 @@ def texts(measured: Evaluation) -> tuple[list[str], list[list[str]]]:
 def markdown(measured: Evaluation) -> str:
     """The table of an evaluation, and of each test alone, as Markdown."""
     header, lines = texts(measured)
+    alone = [[test, f"{area:.3f}"] for test, area in measured.tests.items()]
+    return "\n\n".join([table(header, lines), table(["test alone", "AUROC"], alone)])
+
+
+def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, its first column to the left."""
     rows = [header, ["---", *["---:"] * (len(header) - 1)], *lines]
-    alone = [["test alone", "AUROC"], ["---", "---:"]]
-    alone += [[test, f"{area:.3f}"] for test, area in measured.tests.items()]
-    return "\n\n".join(
-        "\n".join("| " + " | ".join(row) + " |" for row in table) for table in (rows, alone)
-    )
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)

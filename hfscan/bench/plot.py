@@ -10,12 +10,12 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Literal
 
+from hfscan.bench.figure import new_figure, write_figure
 from hfscan.bench.order import attacks_in, datasets_in, defenses_in, usual
-from hfscan.errors import DataError, UsageError
+from hfscan.errors import DataError
 from hfscan.types import Trial
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 ImageFormat = Literal["svg", "png"]
@@ -45,36 +45,8 @@ def plot(trials: Sequence[Trial], folder: Path, *, image_format: ImageFormat = "
     for name, draw in FIGURES.items():
         figure = draw(worked)
         if figure is not None:
-            written.append(_write(figure, folder / f"{name}.{image_format}"))
+            written.append(write_figure(figure, folder / f"{name}.{image_format}"))
     return written
-
-
-def _write(figure: Figure, path: Path) -> Path:
-    import matplotlib
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context({"svg.hashsalt": "hfscan"}):
-            date = {"Date": None} if path.suffix == ".svg" else {}  # the same bytes each time
-            figure.savefig(path, metadata=date, dpi=150)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written ({error.strerror or error})", "choose another folder"
-        ) from error
-    return path
-
-
-def _figure(columns: int, *, height: float = 3.6) -> tuple[Figure, list[Axes]]:
-    """An empty figure with axes side by side; no window system is touched."""
-    try:
-        from matplotlib.figure import Figure as New
-    except ImportError as error:
-        raise UsageError(
-            "figures need matplotlib, which is not installed", "pip install 'hfscan[plot]'"
-        ) from error
-    figure = New(figsize=(4.2 * columns, height), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False)
-    return figure, list(axes[0])
 
 
 def cost(trials: Sequence[Trial]) -> Figure | None:
@@ -83,7 +55,7 @@ def cost(trials: Sequence[Trial]) -> Figure | None:
     datasets = datasets_in(trials)
     if not datasets:
         return None
-    figure, panels = _figure(len(datasets))
+    figure, panels = new_figure(len(datasets))
     for panel, dataset in zip(panels, datasets, strict=True):
         some = [trial for trial in trials if trial.cell.dataset == dataset]
         defenses = defenses_in(some)
@@ -105,7 +77,7 @@ def scatter(trials: Sequence[Trial]) -> Figure | None:
     datasets = datasets_in(trials)
     if not datasets:
         return None
-    figure, panels = _figure(len(datasets))
+    figure, panels = new_figure(len(datasets))
     for panel, dataset in zip(panels, datasets, strict=True):
         some = [trial for trial in trials if trial.cell.dataset == dataset]
         for color, defense in enumerate(defenses_in(some)):
@@ -139,7 +111,7 @@ def _curves(trials: Sequence[Trial], label: str, rate: Callable[[Trial], float])
     ]
     if not several:
         return None
-    figure, panels = _figure(len(several) * 2)
+    figure, panels = new_figure(len(several) * 2)
     for index, defense in enumerate(several):
         for panel, (name, pick) in zip(panels[2 * index :], _SHOWN.items(), strict=False):
             for marker, attack in zip(MARKERS, attacks_in(trials), strict=False):

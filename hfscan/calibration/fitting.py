@@ -17,6 +17,12 @@ from hfscan.types import Rate
 CLEAN = "clean"
 """Stands for no attack in tables."""
 
+TOGETHER = "all tests"
+"""Stands for the combined evidence among the tests."""
+
+Points = tuple[tuple[float, float], ...]
+"""Of a ROC curve."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -55,12 +61,13 @@ class Evaluation:
     Args:
         rows: One for the clean networks, one for all attacks, one per attack.
         tests: Test name -> area under the ROC curve of its statistic alone.
-        roc: Points ``(false-positive rate, true-positive rate)`` of all attacks.
+        roc: ``"all tests"`` and each test's name -> points ``(false-positive rate, true-positive rate)``,
+            of all attacks; none where either kind of network is missing.
     """
 
     rows: tuple[Row, ...]
     tests: dict[str, float]
-    roc: tuple[tuple[float, float], ...]
+    roc: dict[str, Points]
 
     @property
     def rates(self) -> dict[str, Rate]:
@@ -137,14 +144,20 @@ def evaluate(calibration: Calibration, records: Sequence[Record]) -> Evaluation:
         rate = _rate(calibration, [(records[i], outcomes[i]) for i in mine])
         area = None if label == CLEAN else _auroc(records, scores, members)
         rows.append(Row(label, rate, area))
+    roc = {TOGETHER: _roc(records, scores)}
+    for test in calibration.nulls:
+        made = [record for record in records if test in record.scores]
+        roc[test] = _roc(made, [record.scores[test].statistic for record in made])
+    return Evaluation(tuple(rows), _alone(calibration, records, attacks), roc)
+
+
+def _roc(records: Sequence[Record], scores: Sequence[float]) -> Points:
+    """All attacks against the clean networks."""
     truth = [record.backdoored for record in records]
-    points: tuple[tuple[float, float], ...] = ()
-    if len(set(truth)) == 2:
-        false, true, _ = roc_curve(truth, scores)
-        points = tuple(
-            (round(float(f), 6), round(float(t), 6)) for f, t in zip(false, true, strict=True)
-        )
-    return Evaluation(tuple(rows), _alone(calibration, records, attacks), points)
+    if len(set(truth)) < 2:
+        return ()
+    false, true, _ = roc_curve(truth, scores)
+    return tuple((round(float(f), 6), round(float(t), 6)) for f, t in zip(false, true, strict=True))
 
 
 def _alone(

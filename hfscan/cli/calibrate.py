@@ -48,6 +48,10 @@ def calibrate(
         typer.Option(help="JSON lines; networks that are in it already are not audited again."),
     ] = Path("zoo.jsonl"),
     out: Annotated[Path, typer.Option(help="The calibration.")] = Path("calibration.json"),
+    pages: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Folder for tables and ROC curves."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Of the calibration; default: --dataset.")
     ] = None,
@@ -73,13 +77,14 @@ def calibrate(
 
       hfscan calibrate
 
-      hfscan calibrate --dataset gtsrb --out gtsrb.json
+      hfscan calibrate --dataset gtsrb --out gtsrb.json --pages ./gtsrb
 
       hfscan audit user/model --clean-data gtsrb --calibration gtsrb.json
     """
     import json
 
     from hfscan.bench.calibrating import calibrated, described, read_audited
+    from hfscan.bench.calibration_pages import write_pages
     from hfscan.bench.tasks import load_task
     from hfscan.bench.zoo import smaller, zoo
     from hfscan.cli.loading import prepare
@@ -100,6 +105,8 @@ def calibrate(
         networks, name=name or dataset, description=described(networks, task.name)
     )
     write_atomically(out, json.dumps(made.to_dict(), indent=1) + "\n")
+    if pages is not None:
+        write_pages(networks, made, measured, pages)
     _show(measured, format)
     if not quiet:
         say(f"written: {out}; hfscan audit takes it with --calibration {out}")

@@ -125,8 +125,8 @@ def test_attacks_that_a_test_sees_are_found(calibration: Calibration) -> None:
     assert rows["all"].auroc == 1.0
     assert rows["one"].rate == Rate(6, 6, rows["one"].rate.backdoored, 6)
     assert found.tests["one"] < 1.0  # it does not see the other attack
-    assert found.roc[0] == (0.0, 0.0)
-    assert found.roc[-1] == (1.0, 1.0)
+    assert set(found.roc) == {"all tests", "one", "two"}
+    assert all((curve[0], curve[-1]) == ((0.0, 0.0), (1.0, 1.0)) for curve in found.roc.values())
     assert set(found.rates) == {"clean", "one", "two"}
 
 

@@ -44,6 +44,18 @@ def test_the_table_in_a_terminal(run: Run, zoo: Path, tmp_path: Path) -> None:
     assert all(len(line) <= 100 for line in done.out.splitlines())
 
 
+def test_pages(run: Run, zoo: Path, tmp_path: Path) -> None:
+    pages = tmp_path / "pages"
+    done = run("calibrate", "--results", zoo, "--out", tmp_path / "c.json", "--pages", pages)
+    assert done.code == 0
+    assert (pages / "roc.svg").read_text().startswith("<?xml")
+    text = (pages / "tables.md").read_text()
+    assert text.startswith("# Calibration cifar10\n\n25 clean and 25 backdoored networks")
+    assert text.count("| all | 1") == 2  # both halves
+    assert text.count("| fits | ") + text.count("| measures | ") == 50
+    assert "![ROC curves](roc.svg)" in text
+
+
 def test_bad_input(run: Run, zoo: Path, tmp_path: Path) -> None:
     assert run("calibrate", "--dataset", "mnist").code == EXIT_USAGE
     zoo.write_text("{}\n")

@@ -1,0 +1,110 @@
+"""A calibration as pages for people: both halves of the zoo, thresholds, ROC curves, every network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hfscan.bench.calibrating import Audited, markdown, table
+from hfscan.bench.figure import new_figure, write_figure
+from hfscan.bench.zoo import MIN_ASR
+from hfscan.calibration import Calibration
+from hfscan.calibration.fitting import TOGETHER, Evaluation, evaluate, judged
+from hfscan.errors import DataError
+
+PAGE, FIGURE = "tables.md", "roc.svg"
+
+
+def write_pages(
+    networks: Sequence[Audited], made: Calibration, measured: Evaluation, folder: Path
+) -> list[Path]:
+    """Write the tables and the ROC curves of the half that measures.
+
+    Args:
+        networks: All of the zoo.
+        made: The calibration from one half of them.
+        measured: What it makes of the other half.
+        folder: Where to.
+
+    Returns:
+        The files.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+        DataError: A file cannot be written.
+    """
+    figure = _draw(measured, folder / FIGURE)
+    page = folder / PAGE
+    try:
+        page.write_text("\n\n".join(_page(networks, made, measured)) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(
+            f"{page} cannot be written ({error.strerror or error})", "choose another folder"
+        ) from error
+    return [page, figure]
+
+
+def _page(networks: Sequence[Audited], made: Calibration, measured: Evaluation) -> Iterator[str]:
+    yield f"# Calibration {made.name}"
+    yield made.description
+    yield "## The half that measures"
+    yield "These networks had no part in the fit."
+    yield markdown(measured)
+    yield f"![ROC curves]({FIGURE})"
+    yield "## The half that fits"
+    yield (
+        "Its clean networks are the null distributions themselves, so their line says little; its "
+        "backdoored networks had no part in the fit."
+    )
+    fitting = [one.record for one in networks if one.counts and not one.held_out]
+    yield markdown(evaluate(made, fitting))
+    yield "## Thresholds"
+    yield (
+        "From which statistic on a test alone, if it were the only one, is rarer among clean networks than "
+        f"{made.suspicious_rate:g} and {made.backdoored_rate:g}."
+    )
+    found = {test: made.thresholds(test) for test in made.nulls}
+    lines = [[test, *(f"{each:.2f}" for each in pair)] for test, pair in found.items() if pair]
+    yield table(["test", f"{made.suspicious_rate:g}", f"{made.backdoored_rate:g}"], lines)
+    yield "## Every network"
+    yield (
+        "Statistic of each test, larger is more suspicious; an asterisk where the test names the class of the "
+        f"attack. A network with an attack success rate (ASR) below {MIN_ASR:.0%} has no part in the tables above."
+    )
+    header = ["network", "half", "accuracy", "ASR", "class", *made.nulls, "p-value", "named"]
+    yield table(header, [_line(one, made) for one in networks])
+
+
+def _line(one: Audited, made: Calibration) -> list[str]:
+    record = one.record
+    outcome = judged(made, record)
+    statistics = []
+    for test in made.nulls:
+        score = record.scores.get(test)
+        star = "*" if score and record.backdoored and score.target == record.target else ""
+        statistics.append(f"{score.statistic:.2f}{star}" if score else "-")
+    half = "measures" if one.held_out else "fits"
+    return [
+        one.key,
+        half if one.counts else "left out",
+        f"{one.accuracy:.3f}",
+        "-" if one.asr is None else f"{one.asr:.3f}",
+        "-" if record.target is None else str(record.target),
+        *statistics,
+        "-" if outcome is None else f"{outcome.p_value:.2g}",
+        "-" if outcome is None else str(outcome.target),
+    ]
+
+
+def _draw(measured: Evaluation, path: Path) -> Path:
+    figure, (panel,) = new_figure(1, height=4.2)
+    for name, points in measured.roc.items():
+        if points:
+            together = name == TOGETHER
+            false, true = zip(*points, strict=True)
+            panel.plot(false, true, label=name, linewidth=2.5 if together else 1.0)
+    panel.set_xlabel("false-positive rate")
+    panel.set_ylabel("true-positive rate")
+    panel.set_title("Networks that had no part in the fit")
+    panel.legend(fontsize="small", loc="lower right")
+    return write_figure(figure, path)
