@@ -24,7 +24,7 @@ FAMILIES = {
 
 POISON_RATES = {
     "badnets": (0.01, 0.1, 0.1, 0.05, 0.1),
-    "blended": (0.05, 0.1, 0.1, 0.05, 0.1),
+    "blended": (0.1, 0.1, 0.1, 0.1, 0.1),
     "lowfreq": (0.1, 0.1, 0.1, 0.1, 0.1),
     "ssba": (0.05, 0.1, 0.1, 0.1, 0.1),
     "wanet": (0.1, 0.1, 0.1, 0.1, 0.1),
@@ -34,9 +34,9 @@ POISON_RATES = {
 USUAL_RATE = 0.1
 """A trigger is learned from how often it is seen: at a lower rate, training takes as many times more epochs."""
 
-LONGER = {"wanet": 3, "smallvgg": 2}
-"""Attack or architecture -> times as many epochs: this trigger is the slowest to be learned from few images, and
-networks without norms learn slowly."""
+LONGER = {"blended": 2, "wanet": 3, "smallvgg": 2}
+"""Attack or architecture -> times as many epochs: these triggers are the slowest to be learned from few images,
+and networks without norms learn slowly."""
 
 MIN_ASR = 0.8
 """A network that obeys its trigger less often than that has no backdoor to find, and is left out."""

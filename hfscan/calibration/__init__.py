@@ -7,7 +7,7 @@ beside this one. `hfscan.calibration.fitting` makes them.
 from __future__ import annotations
 
 from hfscan.calibration.calibration import Calibration, load
-from hfscan.calibration.closest import closest, distance, shipped
+from hfscan.calibration.closest import closest, distance, is_near, shipped
 from hfscan.calibration.records import NetworkFacts, Record, Score, scores_of
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Score",
     "closest",
     "distance",
+    "is_near",
     "load",
     "scores_of",
     "shipped",

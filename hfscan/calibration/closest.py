@@ -21,9 +21,11 @@ def shipped() -> tuple[Calibration, ...]:
     return tuple(Calibration.from_dict(json.loads(text)) for text in texts)
 
 
-def closest(
-    model: NetworkFacts, among: Sequence[Calibration] | None = None
-) -> tuple[Calibration, str] | None:
+MAX_DISTANCE = 3.0
+"""What clean networks do says nothing of models farther away: a factor of eight in classes or in edge."""
+
+
+def closest(model: NetworkFacts, among: Sequence[Calibration] | None = None) -> Calibration | None:
     """The calibration with the network that is most like a model.
 
     Args:
@@ -31,13 +33,15 @@ def closest(
         among: Calibrations; those of the package if None.
 
     Returns:
-        The calibration, and a sentence about how far the model is from it; None if there is no calibration.
+        None if there is no calibration.
     """
     calibrations = shipped() if among is None else among
-    if not calibrations:
-        return None
-    best = min(calibrations, key=lambda each: _distance(model, nearest(model, each)))
-    return best, distance(model, best)
+    return min(calibrations, key=lambda each: _distance(model, nearest(model, each)), default=None)
+
+
+def is_near(model: NetworkFacts, calibration: Calibration) -> bool:
+    """Whether a model is so much like a network of a calibration that its p-values mean something."""
+    return _distance(model, nearest(model, calibration)) <= MAX_DISTANCE
 
 
 def nearest(model: NetworkFacts, calibration: Calibration) -> NetworkFacts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hfscan.calibration import Calibration, NetworkFacts, closest, distance
+from hfscan.calibration import Calibration, NetworkFacts, closest, distance, is_near
 from hfscan.types import CalibrationFacts, ModelFacts, TestResult
 from hfscan.verdict import Conclusion, conclude
 
@@ -20,8 +20,8 @@ class Calibrated:
     """A model and the calibration for it.
 
     Args:
-        calibration: None if there is none.
-        distance: A sentence about how far the model is from it.
+        calibration: None if there is none, or none that is near the model.
+        distance: A sentence about how far the model is from the closest one; empty if there is none.
     """
 
     calibration: Calibration | None = None
@@ -29,12 +29,13 @@ class Calibrated:
 
     @classmethod
     def of(cls, model: ModelFacts, given: Calibration | None) -> Calibrated:
-        """The given calibration, or the closest that comes with the package."""
+        """The given calibration, or the closest that comes with the package if it is near."""
         network = NetworkFacts.of(model)
-        if given is not None:
-            return cls(given, distance(network, given))
-        found = closest(network)
-        return cls() if found is None else cls(*found)
+        found = given or closest(network)
+        if found is None:
+            return cls()
+        how_far = distance(network, found)
+        return cls(found if given or is_near(network, found) else None, how_far)
 
     def applied(self, tests: Sequence[TestResult]) -> tuple[TestResult, ...]:
         """The results with calibrated p-values, where there are any."""
@@ -64,7 +65,8 @@ class Calibrated:
         """Sentences for the reader."""
         used = self.calibration
         if used is None:
-            return (UNCALIBRATED,)
+            too_far = f"The closest calibration is too far away to be used. {self.distance}"
+            return (UNCALIBRATED, too_far) if self.distance else (UNCALIBRATED,)
         rates = [
             f"{attack} {rate.suspicious} of {rate.networks}" for attack, rate in used.rates.items()
         ]

@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hfscan.calibration import Calibration, NetworkFacts, Record, Score, closest, load, shipped
+from hfscan.calibration import (
+    Calibration,
+    NetworkFacts,
+    Record,
+    Score,
+    closest,
+    distance,
+    is_near,
+    load,
+    shipped,
+)
 from hfscan.calibration.combine import bonferroni, evidence, suspected
 from hfscan.calibration.fitting import evaluate, fit, judged
 from hfscan.calibration.null import leave_one_out, p_value, threshold
@@ -230,15 +240,26 @@ def test_the_closest_calibration(calibration: Calibration) -> None:
     big = replace(
         calibration, name="big", networks=(NetworkFacts("resnet50", (3, 224, 224), 1000),) * 12
     )
-    same = closest(NETWORK, [big, calibration])
-    assert same is not None
-    assert same[0] is calibration
-    assert "networks of this architecture" in same[1]
-    far = closest(NetworkFacts("resnet26d", (3, 160, 160), 500), [calibration, big])
-    assert far is not None
-    assert far[0] is big
-    assert "resnet26d (calibrated: resnet50)" in far[1]
+    assert closest(NETWORK, [big, calibration]) is calibration
+    assert "networks of this architecture" in distance(NETWORK, calibration)
+    other = NetworkFacts("resnet26d", (3, 160, 160), 500)
+    assert closest(other, [calibration, big]) is big
+    assert "resnet26d (calibrated: resnet50)" in distance(other, big)
     assert closest(NETWORK, []) is None
+
+
+@pytest.mark.parametrize(
+    ("network", "near"),
+    [
+        (NETWORK, True),
+        (replace(NETWORK, architecture="vgg11", num_classes=20), True),
+        (replace(NETWORK, num_classes=43), True),
+        (replace(NETWORK, num_classes=1000), False),
+        (replace(NETWORK, architecture="vgg11", input_size=(3, 224, 224)), False),
+    ],
+)
+def test_what_is_near(calibration: Calibration, network: NetworkFacts, near: bool) -> None:
+    assert is_near(network, calibration) is near
 
 
 def test_what_is_shipped_can_be_read() -> None:
