@@ -38,8 +38,8 @@ LONGER = {"blended": 2, "wanet": 3, "smallvgg": 2}
 """Attack or architecture -> times as many epochs: these triggers are the slowest to be learned from few images,
 and networks without norms learn slowly."""
 
-MIN_ASR = 0.7
-"""A network that obeys its trigger less often than that has no backdoor to find, and is left out."""
+MIN_ASR = 0.5
+"""A network that obeys its trigger less often than not has no backdoor to find, and is left out."""
 
 CLEAN, IMAGES, EPOCHS = 5, 20_000, 6
 """Clean networks of each architecture and width, training images, epochs."""

@@ -58,7 +58,7 @@ def default_memory() -> int:
 def give_back() -> None:
     """Give memory that passes have freed back to the system, where the C library can (glibc).
 
-    Passes of many sizes leave holes in its heap: without this, a large network's audit grows by a quarter more.
+    Passes of many sizes leave holes in its heap, which adds up in the audit of a large network.
     """
     with contextlib.suppress(AttributeError, TypeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -95,7 +95,7 @@ def test_a_backdoor_that_does_not_work_is_left_out() -> None:
     weak = [replace(one, asr=0.3) if one.record.attack == "ssba" else one for one in networks]
     _, measured = calibrated(weak, name="zoo", description="")
     assert "ssba" not in {row.attack for row in measured.rows}
-    assert "5 more were left out: their trigger works for less than 70%" in described(weak, "x")
+    assert "5 more were left out: their trigger works for less than 50%" in described(weak, "x")
     assert "left out" not in described(networks, "x")
 
 
