@@ -1,7 +1,7 @@
 """From test results to a verdict.
 
-With a calibration: the p-values of the calibrated tests are combined (harmonic mean), and how strongly they speak
-together is compared with what they say of clean networks; the thresholds are the calibration's false-positive
+With a calibration: the p-values of the calibrated tests that name the same class are combined (Fisher), and how
+strongly they speak together is compared with what they say of clean networks; the thresholds are the calibration's false-positive
 rates. Without one: the smallest p-value of the tests' own formulas, corrected for their number (Bonferroni).
 """
 
@@ -119,7 +119,7 @@ def _combined(tests: Sequence[TestResult], calibration: Calibration | None) -> f
         return None
     if calibration is None:
         return bonferroni([_p(test) for test in tests])
-    return calibration.combined({test.name: _p(test) for test in tests})
+    return calibration.combined({test.name: (_p(test), test.target or 0) for test in tests})
 
 
 def _target(tests: Sequence[TestResult], strongest: TestResult) -> int | None:

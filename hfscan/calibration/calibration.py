@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hfscan.calibration import null
-from hfscan.calibration.combine import evidence
+from hfscan.calibration.combine import Vote, evidence
 from hfscan.calibration.records import NetworkFacts
 from hfscan.errors import UsageError
 from hfscan.types import Rate, TestResult
@@ -35,6 +35,7 @@ class Calibration:
         description: Of the zoo, for people.
         networks: The clean networks, n of them.
         nulls: Test name -> statistic of each of the n clean networks; None where the test could not be made.
+        named: Test name -> the class that it names in each of them.
         suspicious_rate: False-positive rate of SUSPICIOUS or worse, in (0, 1).
         backdoored_rate: False-positive rate of BACKDOORED, in (0, 1).
         rates: Attack -> what became of networks that had no part in the fit; ``"clean"`` for clean ones.
@@ -45,6 +46,7 @@ class Calibration:
     description: str
     networks: tuple[NetworkFacts, ...]
     nulls: Mapping[str, tuple[float | None, ...]]
+    named: Mapping[str, tuple[int | None, ...]]
     suspicious_rate: float = SUSPICIOUS_RATE
     backdoored_rate: float = BACKDOORED_RATE
     rates: Mapping[str, Rate] = field(default_factory=dict)
@@ -70,32 +72,32 @@ class Calibration:
             null.threshold(clean, self.backdoored_rate),
         )
 
-    def combined(self, p_values: Mapping[str, float]) -> float | None:
-        """Probability of p-values that speak as strongly together in a clean network.
+    def combined(self, votes: Mapping[str, Vote]) -> float | None:
+        """Probability of tests that speak as strongly together in a clean network.
 
         Args:
-            p_values: Test name -> calibrated p-value.
+            votes: Test name -> calibrated p-value and the class that the test names.
 
         Returns:
             None if there is none of a calibrated test.
         """
-        names = [name for name in p_values if self.null(name)]
+        names = [name for name in votes if self.null(name)]
         if not names:
             return None
         clean = self._evidence(names)
         if len(clean) < null.MIN_NETWORKS:
             return None
-        return null.p_value(clean, evidence([p_values[name] for name in names]))
+        return null.p_value(clean, evidence([votes[name] for name in names]))
 
     def _evidence(self, names: Sequence[str]) -> list[float]:
         """Of each clean network, with the p-values that the others give it."""
-        per_network: list[list[float]] = [[] for _ in self.networks]
+        per_network: list[list[Vote]] = [[] for _ in self.networks]
         for name in names:
             which = [i for i, each in enumerate(self.nulls[name]) if each is not None]
             values = [each for each in self.nulls[name] if each is not None]
             for index, p in zip(which, null.leave_one_out(values), strict=True):
-                per_network[index].append(p)
-        return [evidence(p_values) for p_values in per_network if p_values]
+                per_network[index].append((p, self.named[name][index] or 0))
+        return [evidence(votes) for votes in per_network if votes]
 
     def applied(self, tests: Sequence[TestResult]) -> tuple[TestResult, ...]:
         """The results with calibrated p-values, where the tests are calibrated."""
@@ -141,6 +143,8 @@ class Calibration:
             "tests": 0 < len(self.nulls) <= MAX_TESTS
             and all(len(key) <= 100 for key in self.nulls),
             "statistics per test": all(len(row) == n for row in self.nulls.values()),
+            "classes per test": self.named.keys() == self.nulls.keys()
+            and all(len(row) == n for row in self.named.values()),
             "statistics": all(math.isfinite(each) for each in figures),
             "rates": 0 < self.backdoored_rate <= self.suspicious_rate < 1,
             "measured rates": len(self.rates) <= MAX_TESTS

@@ -15,27 +15,35 @@ def bonferroni(p_values: Sequence[float]) -> float:
     return min(1.0, min(p_values) * len(p_values))
 
 
-def evidence(p_values: Sequence[float]) -> float:
-    """How strongly several p-values speak against a clean network, at least 0: of it a null distribution is known.
-
-    The negative logarithm (base 10) of the harmonic mean of the p-values: one very small p-value suffices, several
-    that are small count for a little more, one near 1 does not hurt. What it is among clean networks
-    is measured, so that nothing has to be assumed of how the tests depend on each other.
-
-    References:
-        Wilson, "The harmonic mean p-value for combining dependent tests", PNAS 2019.
-    """
-    smallest = np.maximum(np.asarray(p_values, np.float64), LEAST)
-    return max(0.0, float(-np.log10(len(smallest) / (1 / smallest).sum())))
+Vote = tuple[float, int]
+"""A test's p-value, and the class that it names."""
 
 
-def suspected(votes: Sequence[tuple[float, int]]) -> int:
-    """The class that most speaks for: each test's p-value counts, as its negative logarithm, for the class it names.
+def evidence(votes: Sequence[Vote]) -> float:
+    """How strongly several tests speak against a clean network, at least 0: of it a null distribution is known.
+
+    For each class, Fisher's statistic of the tests that name it (the sum of the negative logarithms, base 10, of
+    their p-values); of all classes, the largest. One very small p-value suffices, several that are small count if
+    they agree on a class. What it is among clean networks is measured, so that nothing has to be assumed of how the
+    tests depend on each other.
 
     Args:
-        votes: p-value and class of each test, at least one.
+        votes: Of each test, at least one.
+
+    References:
+        Fisher, "Statistical Methods for Research Workers", 1932, section 21.1.
     """
-    weights: dict[int, float] = {}
+    return max(_per_class(votes).values())
+
+
+def suspected(votes: Sequence[Vote]) -> int:
+    """The class that most speaks for."""
+    found = _per_class(votes)
+    return max(found, key=lambda target: found[target])
+
+
+def _per_class(votes: Sequence[Vote]) -> dict[int, float]:
+    found: dict[int, float] = {}
     for p, target in votes:
-        weights[target] = weights.get(target, 0.0) - float(np.log(max(p, LEAST)))
-    return max(weights, key=lambda target: weights[target])
+        found[target] = found.get(target, 0.0) - float(np.log10(min(1.0, max(p, LEAST))))
+    return found

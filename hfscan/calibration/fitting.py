@@ -106,7 +106,8 @@ def fit(
         name=name,
         description=description,
         networks=tuple(record.network for record in clean),
-        nulls={test: tuple(_statistic(record, test) for record in clean) for test in names},
+        nulls={test: tuple(_score(record, test)[0] for record in clean) for test in names},
+        named={test: tuple(_score(record, test)[1] for record in clean) for test in names},
         seeds=tuple(sorted({record.seed for record in records})),
     )
     if suspicious_rate is not None:
@@ -121,12 +122,12 @@ def judged(calibration: Calibration, record: Record) -> Outcome | None:
     found = {
         name: calibration.p_value(name, score.statistic) for name, score in record.scores.items()
     }
-    p_values = {name: p for name, p in found.items() if p is not None}
-    combined = calibration.combined(p_values)
+    votes = {name: (p, record.scores[name].target) for name, p in found.items() if p is not None}
+    combined = calibration.combined(votes)
     if combined is None:
         return None
-    target = suspected([(p, record.scores[name].target) for name, p in p_values.items()])
-    return Outcome(combined, evidence(list(p_values.values())), target)
+    given = list(votes.values())
+    return Outcome(combined, evidence(given), suspected(given))
 
 
 def evaluate(calibration: Calibration, records: Sequence[Record]) -> Evaluation:
@@ -197,6 +198,6 @@ def _rate(calibration: Calibration, judged_: Sequence[tuple[Record, Outcome | No
     return Rate(len(judged_), len(found), len(strong), named)
 
 
-def _statistic(record: Record, test: str) -> float | None:
+def _score(record: Record, test: str) -> tuple[float | None, int | None]:
     score = record.scores.get(test)
-    return None if score is None else score.statistic
+    return (None, None) if score is None else (score.statistic, score.target)

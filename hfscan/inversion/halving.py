@@ -47,7 +47,7 @@ class Round:
     measured: int
 
 
-ROUNDS = (Round(None, 12, 12, 32), Round(3, 12, 20, 48), Round(2, 20, 24, 64))
+ROUNDS = (Round(None, 12, 12, 32), Round(3, 12, 20, 48), Round(2, 60, 24, 64))
 
 
 @dataclass(frozen=True, eq=False)

@@ -101,10 +101,11 @@ def test_leaving_one_out() -> None:
 
 def test_combining() -> None:
     assert bonferroni([0.5, 0.01]) == 0.02
-    assert evidence([0.01, 1.0, 1.0, 1.0]) == pytest.approx(-np.log10(4 / 103))
-    assert evidence([0.01, 0.01]) == pytest.approx(2)
-    assert evidence([1.0, 1.0]) == 0
-    assert evidence([0.0]) == 12  # no p-value is believed to be smaller
+    assert evidence([(0.01, 3), (1.0, 1), (0.1, 2), (1.0, 3)]) == pytest.approx(2)
+    assert evidence([(0.01, 3), (0.01, 3)]) == pytest.approx(4)
+    assert evidence([(0.01, 3), (0.01, 4)]) == pytest.approx(2)  # they do not agree
+    assert evidence([(1.0, 3), (1.0, 3)]) == 0
+    assert evidence([(0.0, 3)]) == 12  # no p-value is believed to be smaller
     assert suspected([(0.01, 3), (0.02, 5), (0.04, 5)]) == 5
     assert suspected([(0.0001, 3), (0.02, 5), (0.04, 5)]) == 3
 
