@@ -21,8 +21,9 @@ def shipped() -> tuple[Calibration, ...]:
     return tuple(Calibration.from_dict(json.loads(text)) for text in texts)
 
 
-MAX_DISTANCE = 3.0
-"""What clean networks do says nothing of models farther away: a factor of eight in classes or in edge."""
+MAX_DISTANCE = 2.0
+"""What clean networks do says nothing of models farther away: a factor of four in classes and edge together, of two
+for another architecture family. That no farther model is judged is caution: none was measured."""
 
 
 def closest(model: NetworkFacts, among: Sequence[Calibration] | None = None) -> Calibration | None:

@@ -1,0 +1,52 @@
+"""The calibrations that come with the package."""
+
+from __future__ import annotations
+
+import pytest
+
+from hfscan.calibration import NetworkFacts, is_near, shipped
+from hfscan.types import TestResult, Verdict
+from hfscan.verdict import conclude
+
+NAMES = (
+    *("maximum-margin", "vulnerability", "patch-inversion", "warp-inversion"),
+    *("blend-inversion", "additive-inversion", "feature-maps"),
+)
+BADNETS = ((21.67, 0), (1.58, 3), (5.95, 0), (0.64, 3), (1.27, 4), (0.80, 0), (3.33, 2))
+CLEAN = ((0.92, 4), (1.63, 3), (1.81, 2), (0.71, 5), (1.46, 6), (1.14, 2), (2.84, 4))
+"""Statistic and class of each test, as an audit of the two example networks has them."""
+
+
+def test_what_is_shipped_can_be_read() -> None:
+    assert len({each.name for each in shipped()}) == len(shipped()) > 0
+
+
+def test_networks_of_cifar10_are_near() -> None:
+    (cifar10,) = (each for each in shipped() if each.name == "cifar10")
+    assert is_near(NetworkFacts("preactresnet18", (3, 32, 32), 10), cifar10)
+    assert is_near(NetworkFacts("resnet18", (3, 32, 32), 10), cifar10)
+    assert not is_near(NetworkFacts("resnet50", (3, 224, 224), 1000), cifar10)
+
+
+def test_rates_are_of_networks_that_had_no_part_in_the_fit() -> None:
+    for each in shipped():
+        assert each.rates["clean"].networks >= 8
+        assert sum(rate.networks for name, rate in each.rates.items() if name != "clean") >= 8
+
+
+@pytest.mark.parametrize(
+    ("found", "verdicts"),
+    [
+        (BADNETS, {Verdict.SUSPICIOUS, Verdict.BACKDOORED}),
+        (CLEAN, {Verdict.NO_BACKDOOR_FOUND}),
+    ],
+)
+def test_the_example_networks(found: tuple[tuple[float, int], ...], verdicts: set[Verdict]) -> None:
+    (cifar10,) = (each for each in shipped() if each.name == "cifar10")
+    tests = [
+        TestResult(name, statistic, None, target, (), "")
+        for name, (statistic, target) in zip(NAMES, found, strict=True)
+    ]
+    conclusion = conclude(cifar10.applied(tests), cifar10)
+    assert conclusion.verdict in verdicts
+    assert conclusion.target == (0 if Verdict.SUSPICIOUS in verdicts else None)
