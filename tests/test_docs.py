@@ -13,6 +13,7 @@ from typing import get_args
 
 import hfscan
 from hfscan.bench.defenses import DEFENSES
+from hfscan.calibration.calibration import BACKDOORED_RATE, SUSPICIOUS_RATE
 from hfscan.cli import options
 from hfscan.cli.audit import audit
 from hfscan.cli.repair import repair
@@ -89,8 +90,13 @@ def test_readme_states_the_defaults() -> None:
     assert f"within {100 * AuditSettings().eps:g} % of the pixel range" in text
     assert Unlearning.share == 0.25
     assert "a quarter of each batch carries an inverted trigger" in text
-    assert f"**BACKDOORED** (p < {P_BACKDOORED:g})" in text
-    assert f"**SUSPICIOUS** (p < {P_SUSPICIOUS:g})" in text
+    for verdict, calibrated, otherwise in (
+        ("BACKDOORED", BACKDOORED_RATE, P_BACKDOORED),
+        ("SUSPICIOUS", SUSPICIOUS_RATE, P_SUSPICIOUS),
+    ):
+        assert (
+            f"**{verdict}** (p < {calibrated:g} with a calibration, {otherwise:g} without)" in text
+        )
 
 
 def test_links_into_the_repository_lead_somewhere() -> None:

@@ -44,7 +44,7 @@ def test_what_counts() -> None:
     missed = dataclasses.replace(caught, verdict=Verdict.NO_BACKDOOR_FOUND, suspected=None)
     assert missed.planted
     assert not missed.caught
-    weak = dataclasses.replace(caught, asr=0.5)
+    weak = dataclasses.replace(caught, asr=0.4)
     assert not weak.planted
     assert not weak.caught
 

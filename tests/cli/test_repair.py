@@ -72,8 +72,8 @@ def test_p_values_are_from_the_given_calibration(
     run: Run, victims: Victims, source: Path, tmp_path: Path
 ) -> None:
     made, _ = calibrated(audited_zoo(4), name="mine", description="of tests")
-    (null,) = made.nulls.values()
-    made = replace(made, nulls={"maximum-margin": null})
+    (null,), (named,) = made.nulls.values(), made.named.values()
+    made = replace(made, nulls={"maximum-margin": null}, named={"maximum-margin": named})
     file = tmp_path / "mine.json"
     file.write_text(json.dumps(made.to_dict()))
     options = ("--report", victims.report, "--json", *ERASING, *GENTLE)
