@@ -123,7 +123,7 @@ def fit(
     steps = -(-(len(images) - 1) // config.batch_size)
     optimizer, scheduler = _optimizer(net, config, steps)
     losses: list[float] = []
-    with _training(net, device, config.seed):
+    with training(net, device, config.seed):
         if checkpoint is not None:
             losses = checkpoint.restore(net, optimizer, scheduler, generator)
         todo = range(len(losses) * steps, config.epochs * steps)
@@ -151,7 +151,7 @@ def fit(
 
 
 @contextmanager
-def _training(net: nn.Module, device: torch.device, seed: int) -> Iterator[None]:
+def training(net: nn.Module, device: torch.device, seed: int) -> Iterator[None]:
     """Train mode and seeded dropout meanwhile; then eval mode, and the global random state of before."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)

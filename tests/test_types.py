@@ -20,11 +20,15 @@ from hfscan.types import (
     Metrics,
     ModelFacts,
     Picture,
+    Proof,
     Rate,
+    Reactivation,
+    Relearning,
     RepairReport,
     RepairSettings,
     Suppression,
     TestResult,
+    TriggerOutcome,
     Verdict,
 )
 
@@ -73,7 +77,7 @@ def report() -> AuditReport:
     )
 
 
-def plain(report: AuditReport) -> dict[str, Any]:
+def plain(report: AuditReport | RepairReport) -> dict[str, Any]:
     return json.loads(json.dumps(report.to_dict()))
 
 
@@ -242,8 +246,17 @@ def test_the_arrays_of_a_layer_belong_together() -> None:
             replace(layer, **change)
 
 
-def test_repair_report() -> None:
-    result = RepairReport(
+PROOF = Proof(
+    images=8,
+    triggers=(TriggerOutcome("patch", 0.01, "share of the pixels", 0.9, 0.1),),
+    reactivation=Reactivation(
+        "patch", (0, 5), Relearning(0, (0.1, 0.3)), (Relearning(1, (0.0, 0.4)),)
+    ),
+)
+
+
+def repair_report() -> RepairReport:
+    return RepairReport(
         audit=report(),
         data=report().data,
         settings=RepairSettings(),
@@ -256,8 +269,35 @@ def test_repair_report() -> None:
         tests_after=(),
         verdict_after=Verdict.NO_BACKDOOR_FOUND,
         weights_sha256="3" * 64,
+        proof=PROOF,
     )
+
+
+def test_repair_report() -> None:
+    result = repair_report()
     assert result.accuracy_drop == pytest.approx(0.025)
     data = json.loads(json.dumps(result.to_dict()))
     assert data["erased"] == {"one": [0, 1]}
     assert AuditReport.from_dict(data["audit"]).to_dict() == report().to_dict()
+    again = RepairReport.from_dict(data)
+    assert again.proof == PROOF
+    assert plain(again) == data
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        (("reactivation", "suspected", "target"), 99),
+        (("reactivation", "controls", 0, "target"), -1),
+        (("reactivation", "suspected", "success"), [0.1]),
+        (("reactivation", "controls"), []),
+        (("triggers", 0, "before"), "all"),
+        (("images",), None),
+    ],
+    ids=str,
+)
+def test_a_proof_that_makes_no_sense(path: tuple[Any, ...], wrong: Any) -> None:
+    data = plain(repair_report())
+    at(data["proof"], path[:-1])[path[-1]] = wrong
+    with pytest.raises(AuditError, match="damaged"):
+        RepairReport.from_dict(data)

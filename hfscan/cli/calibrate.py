@@ -50,7 +50,9 @@ def calibrate(
     out: Annotated[Path, typer.Option(help="The calibration.")] = Path("calibration.json"),
     pages: Annotated[
         Path | None,
-        typer.Option(file_okay=False, help="Folder for tables and ROC curves."),
+        typer.Option(
+            file_okay=False, help="Folder for tables and ROC curves; needs hfscan\\[plot]."
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="Of the calibration; default: --dataset.")
@@ -85,11 +87,14 @@ def calibrate(
 
     from hfscan.bench.calibrating import calibrated, described, read_audited
     from hfscan.bench.calibration_pages import write_pages
+    from hfscan.bench.figure import new_figure
     from hfscan.bench.tasks import load_task
     from hfscan.bench.zoo import smaller, zoo
     from hfscan.cli.loading import prepare
     from hfscan.cli.output import say, write_atomically
 
+    if pages is not None:
+        new_figure(1)  # without matplotlib it ends here, not after hours
     prepare(threads, quiet)
     task = smaller(load_task(dataset, data), images)
     animals = zoo(task.name, len(task.train.classes), epochs=epochs, clean=clean)

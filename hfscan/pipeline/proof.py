@@ -10,7 +10,7 @@ clean network to compare with, the same trigger is taught toward other classes o
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -18,7 +18,7 @@ from torch import nn
 from hfscan.channels import probing
 from hfscan.inversion import Family, Search, Trigger
 from hfscan.inversion.search import MIN_IMAGES, laid_out
-from hfscan.train import cross_entropy
+from hfscan.train import cross_entropy, training
 from hfscan.types import (
     ImageSet,
     Progress,
@@ -40,7 +40,7 @@ CONTROLS = 3
 """Classes that the suspected one is compared with, at most."""
 
 STEPS = (0, 5, 10, 20)
-"""Steps of fine-tuning after which the trigger is measured."""
+"""Steps of fine-tuning after which the trigger is measured; the first is none."""
 
 BATCH, LR, MOMENTUM = 64, 0.005, 0.9
 """Of fine-tuning; half of each batch carries the trigger."""
@@ -115,7 +115,7 @@ def _reactivation(
     if not controls or len(tuning) < MIN_IMAGES:
         return None
     learned = [
-        Relearning(each, tuple(_relearn(net, trigger, tuning, held_out, each, seed)))
+        _relearn(net, trigger, tuning, held_out, each, seed)
         for each in progress([target, *controls], "re-activation", 1 + len(controls))
     ]
     return Reactivation(trigger.family.name, STEPS, learned[0], tuple(learned[1:]))
@@ -123,25 +123,28 @@ def _reactivation(
 
 def _relearn(
     net: nn.Module, trigger: Trigger, tuning: ImageSet, held_out: ImageSet, target: int, seed: int
-) -> Iterator[float]:
-    """Teach a copy of the network that the trigger means the class; how often it does, after some steps."""
-    net = copy.deepcopy(net).train()
+) -> Relearning:
+    """Teach a copy of the network that the trigger means the class, and measure how often it does after some steps."""
+    net = copy.deepcopy(net)
     device = next(net.parameters()).device
     measured = _others(held_out, target, MEASURED, seed)
     optimizer = torch.optim.SGD(net.parameters(), lr=LR, momentum=MOMENTUM)
     generator = torch.Generator().manual_seed(seed)
     carrying = min(BATCH, len(tuning)) // 2
-    for step in range(max(STEPS) + 1):
-        if step in STEPS:
-            yield _success(net, trigger, measured, target)
-        chosen = torch.randperm(len(tuning), generator=generator)[:BATCH]
-        pixels = tuning.images[chosen].to(device).float().div_(255)
-        labels = tuning.labels[chosen].to(device)
-        pixels[:carrying] = trigger.apply(pixels[:carrying])
-        labels[:carrying] = target
-        optimizer.zero_grad(set_to_none=True)
-        cross_entropy(net, laid_out(pixels), labels).backward()
-        optimizer.step()
+    success = [_success(net, trigger, measured, target)]
+    with training(net, device, seed):
+        for step in range(1, max(STEPS) + 1):
+            chosen = torch.randperm(len(tuning), generator=generator)[:BATCH]
+            pixels = tuning.images[chosen].to(device).float().div_(255)
+            labels = tuning.labels[chosen].to(device)
+            pixels[:carrying] = trigger.apply(pixels[:carrying])
+            labels[:carrying] = target
+            optimizer.zero_grad(set_to_none=True)
+            cross_entropy(net, laid_out(pixels), labels).backward()
+            optimizer.step()
+            if step in STEPS:
+                success.append(_success(net, trigger, measured, target))
+    return Relearning(target, tuple(success))
 
 
 @torch.no_grad()

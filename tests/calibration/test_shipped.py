@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from hfscan.bench.calibrating import calibrated, markdown, read_audited
 from hfscan.calibration import NetworkFacts, is_near, shipped
 from hfscan.types import TestResult, Verdict
 from hfscan.verdict import conclude
 
+EXAMPLES = Path(__file__).parents[2] / "examples" / "calibration"
 NAMES = (
     *("maximum-margin", "vulnerability", "patch-inversion", "warp-inversion"),
     *("blend-inversion", "additive-inversion", "feature-maps"),
@@ -19,6 +23,14 @@ CLEAN = ((0.92, 4), (1.63, 3), (1.81, 2), (0.71, 5), (1.46, 6), (1.14, 2), (2.84
 
 def test_what_is_shipped_can_be_read() -> None:
     assert len({each.name for each in shipped()}) == len(shipped()) > 0
+
+
+def test_it_is_what_the_published_audits_give() -> None:
+    networks = read_audited(EXAMPLES / "zoo.jsonl")
+    (cifar10,) = (each for each in shipped() if each.name == "cifar10")
+    made, measured = calibrated(networks, name=cifar10.name, description=cifar10.description)
+    assert made == cifar10
+    assert markdown(measured) in (EXAMPLES / "tables.md").read_text()
 
 
 def test_networks_of_cifar10_are_near() -> None:
