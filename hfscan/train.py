@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hfscan.checkpoint import Checkpoint
 from hfscan.half import autocast
+from hfscan.onednn import safe_weight_gradients
 from hfscan.types import ImageSet, Progress, silent
 
 Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -152,12 +153,13 @@ def fit(
 
 @contextmanager
 def training(net: nn.Module, device: torch.device, seed: int) -> Iterator[None]:
-    """Train mode and seeded dropout meanwhile; then eval mode, and the global random state of before."""
+    """Train mode, seeded dropout and safe gradients meanwhile; then eval mode, and the random state of before."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         net.train()
         try:
-            yield
+            with safe_weight_gradients(net):
+                yield
         finally:
             net.eval()
 
