@@ -13,7 +13,7 @@ from hfscan.channels import ConvLayer
 from hfscan.clock import Clock
 from hfscan.fmt.engine import Engine, make_engine
 from hfscan.fmt.memory import give_back
-from hfscan.fmt.screen import Screen, image_order, plan
+from hfscan.fmt.screen import Plan, Screen, image_order, plan, single
 from hfscan.types import (
     AuditSettings,
     BoolArray,
@@ -107,8 +107,7 @@ def profile(
         elif budget.over():
             yield LayerProfile(layer, skipped="the time budget ended before it was tested")
         else:
-            rounds = plan(budget.effort(layer), len(images))
-            yield _profile(Screen(engine, layer, rounds, order, target), budget)
+            yield _profile(Screen(engine, layer, budget.plan(layer), order, target), budget)
     budget.finish()
 
 
@@ -165,12 +164,15 @@ class Pace:
         self._cost = 1.0
         self._began = time.perf_counter()
 
-    def effort(self, layer: ConvLayer) -> float:
-        """The share of exact mode's work to do for this layer, which is the next one."""
+    def plan(self, layer: ConvLayer) -> Plan:
+        """What to do with this layer, which is the next one, so that there is time for all others, too."""
         self._cost = self._engine.cost(layer)
+        images = len(self._engine.pixels)
         if self._clock.seconds is None or self._engine.settings.mode == "exact":
-            return self._effort
-        return min(1.0, SAFETY * self._clock.left() * self._rate() / self._left)
+            return plan(self._effort, images)
+        effort = min(1.0, SAFETY * self._clock.left() * self._rate() / self._left)
+        pairs = int(effort * layer.channels * images)
+        return plan(effort, images) if pairs >= images else single(max(1, pairs), layer.channels)
 
     def _rate(self) -> float:
         """Forward passes per second: so far, or of one batch if there is nothing yet."""

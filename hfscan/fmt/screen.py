@@ -110,6 +110,11 @@ def plan(effort: float, images: int) -> Plan:
     return halving(1, images, share=min(1.0, effort / smallest.cost()))
 
 
+def single(images: int, channels: int) -> Plan:
+    """One channel of the layer with so many images: where time is too short for one with all of them."""
+    return Plan((Round(images, 1 / channels),))
+
+
 @dataclass(frozen=True, eq=False)
 class Screened:
     """One layer after its rounds.
@@ -193,7 +198,8 @@ class Screen:
             images = self.order[before : each.images].tolist()
             yield from self.engine.test(self.layer, self.responses, channels, images)
             before = each.images
-        self._found = alive
+        if before == len(self.order):
+            self._found = alive
 
     def _control(self) -> IntArray:
         """The last of the shuffled channels: a random sample, also of those never screened."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from hfscan.clock import Clock
 from hfscan.fmt import profile
-from hfscan.fmt.engine import Responses
+from hfscan.fmt.engine import Engine, Responses
 from hfscan.fmt.screen import CONTROL, Plan, Round, Screened, exact, halving, plan
 from hfscan.types import AuditSettings, ImageSet
 
@@ -142,3 +142,13 @@ def test_little_time_covers_every_layer(
     for layer in layers:
         assert layer.tested.sum() > 0
         assert not layer.verified.all()
+
+
+def test_too_little_time_for_one_channel_with_all_images(
+    planted_net: nn.Module, tiny_set: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "measure_rate", lambda self: 0.01)
+    for layer in profile(planted_net, tiny_set, FAST, clock=Clock(1000)):
+        assert 0 < layer.tested.sum() < len(tiny_set)
+        assert not layer.verified.any()
+        assert not layer.found.any()
