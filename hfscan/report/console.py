@@ -21,7 +21,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from hfscan.report import findings, wording
+from hfscan.report import findings, repair_wording, wording
 from hfscan.report.text import (
     bar,
     fold_command,
@@ -97,10 +97,10 @@ def repair_renderable(report: RepairReport) -> RenderableType:
     target = report.audit.target
     sections = [
         _repair_panel(report),
-        _indented(_grid(wording.repair_facts(report, printable, _prose))),
+        _indented(_grid(repair_wording.repair_facts(report, printable, _prose))),
         *_section("Accuracy on held-out clean images", _metrics_table(report)),
         *_section("Model-level tests, before and after", _twice_table(report, target)),
-        *_line_section(wording.PROOF, wording.proof_sentences(report, printable)),
+        *_line_section(repair_wording.PROOF, repair_wording.proof_sentences(report, printable)),
         *_line_section("Not tested", _skipped_in_repair(report)),
         *_erased_section(report),
         *_time_section(report),
@@ -173,12 +173,12 @@ def _verdict_panel(report: AuditReport) -> Panel:
 
 def _repair_panel(report: RepairReport) -> Panel:
     lines = [
-        Text(wording.repair_sentence(report), style="bold"),
-        *map(Text, wording.target_sentences(report, printable)),
-        Text(wording.REPAIR_CAVEAT),
+        Text(repair_wording.repair_sentence(report), style="bold"),
+        *map(Text, repair_wording.target_sentences(report, printable)),
+        Text(repair_wording.REPAIR_CAVEAT),
     ]
     color = _OUTCOME_COLORS[findings.repair_outcome(report)]
-    return _panel(wording.repair_title(report), color, lines)
+    return _panel(repair_wording.repair_title(report), color, lines)
 
 
 def _panel(title: str, color: str, lines: Iterable[Text]) -> Panel:
@@ -310,7 +310,7 @@ def _time_section(report: AuditReport | RepairReport) -> list[RenderableType]:
 
 
 def _metrics_table(report: RepairReport) -> Table:
-    rows = wording.measured(report)
+    rows = repair_wording.measured(report)
     triggered = any(row.asr is not None or row.ra is not None for _, row in rows)
     table = _table(
         "network",
@@ -319,7 +319,7 @@ def _metrics_table(report: RepairReport) -> Table:
         *(["attack success>", "robust>"] if triggered else []),
     )
     for name, metrics in rows:
-        cells = wording.metrics_cells(metrics)
+        cells = repair_wording.metrics_cells(metrics)
         table.add_row(Text(name), *map(Text, cells if triggered else cells[:2]))
     return table
 
@@ -351,7 +351,7 @@ def _erased_section(report: RepairReport) -> list[RenderableType]:
     for layer, count, channels in shown:
         known = percent(None) if channels is None else f"{channels:,}"
         table.add_row(Text(tail(layer, 48)), Text(f"{count:,}"), Text(known))
-    caption = wording.erased_sentence(report)
+    caption = repair_wording.erased_sentence(report)
     if len(shown) < len(erased):
         caption += f" {plural(len(erased) - len(shown), 'layer')} with fewer left out."
     return (

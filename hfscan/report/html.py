@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfscan.report import charts, findings, wording
+from hfscan.report import charts, findings, repair_wording, wording
 from hfscan.report.text import number, p_value, percent, plural, printable, shell_command
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _environment() -> Environment:
     )
     filters = {"quote": printable, "identifier": _identifier, "prose": _prose}
     made.filters |= {**filters, "command": shell_command, "coordinate": charts.coordinate}
-    made.globals |= {**filters, "wording": wording}
+    made.globals |= {**filters, "wording": wording, "repair_wording": repair_wording}
     return made
 
 
@@ -199,13 +199,13 @@ def _repair(report: RepairReport) -> View:
     view = {
         "report": report,
         "report_of": audit,
-        "title": f"{wording.repair_title(report)}: {_identifier(audit.model.ref)} - hfscan",
+        "title": f"{repair_wording.repair_title(report)}: {_identifier(audit.model.ref)} - hfscan",
         "tone": findings.repair_outcome(report).replace(" ", "-"),
-        "measured": [(name, _metrics(one)) for name, one in wording.measured(report)],
-        "triggered": any(one.asr is not None for _, one in wording.measured(report)),
+        "measured": [(name, _metrics(one)) for name, one in repair_wording.measured(report)],
+        "triggered": any(one.asr is not None for _, one in repair_wording.measured(report)),
         "tests": _twice(report),
         "target": None if audit.target is None else printable(findings.label(audit, audit.target)),
-        "proof": wording.proof_sentences(report, printable),
+        "proof": repair_wording.proof_sentences(report, printable),
         "charts": charts.repair_charts(report),
         "triggers": charts.trigger_pictures(audit),
         "cards": charts.channel_cards(audit),
@@ -225,7 +225,7 @@ def _repair_contents(view: View) -> list[tuple[str, str]]:
     sections = [
         ("accuracy", "Accuracy", True),
         ("tests", "Tests, before and after", view["tests"]),
-        ("proof", wording.PROOF, view["proof"]),
+        ("proof", repair_wording.PROOF, view["proof"]),
         ("classes", "Class by class", view["charts"]),
         ("triggers", "Inverted triggers", view["triggers"]),
         ("channels", "Channels before", view["cards"]),
@@ -239,7 +239,7 @@ def _repair_contents(view: View) -> list[tuple[str, str]]:
 def _metrics(one: Metrics) -> View:
     return {
         "accuracy": percent(one.accuracy),
-        "interval": wording.confidence(one),
+        "interval": repair_wording.confidence(one),
         "share": one.accuracy,
         "asr": percent(one.asr),
         "ra": percent(one.ra),

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from hfscan.report import findings, wording
+from hfscan.report import findings, repair_wording, wording
 from hfscan.report.text import (
     bar,
     code_block,
@@ -87,14 +87,14 @@ def render_repair(report: RepairReport) -> str:
     """
     return _join(
         [
-            f"**{wording.repair_title(report).capitalize()}. {wording.repair_sentence(report)}**",
-            "\n".join(f"- {line}" for line in wording.target_sentences(report, markdown)),
-            wording.REPAIR_CAVEAT,
-            _facts(wording.repair_facts(report, _prose, _code)),
+            f"**{repair_wording.repair_title(report).capitalize()}. {repair_wording.repair_sentence(report)}**",
+            "\n".join(f"- {line}" for line in repair_wording.target_sentences(report, markdown)),
+            repair_wording.REPAIR_CAVEAT,
+            _facts(repair_wording.repair_facts(report, _prose, _code)),
             "### Accuracy on held-out clean images",
             _metrics(report),
             *_tests_twice(report),
-            *_bullets(wording.PROOF, wording.proof_sentences(report, markdown)),
+            *_bullets(repair_wording.PROOF, repair_wording.proof_sentences(report, markdown)),
             *_bullets("Not tested", _skipped_in_repair(report)),
             *_erased(report),
             _time(wording.timings(report, markdown)),
@@ -220,8 +220,8 @@ def _time(timings: str) -> str:
 
 
 def _metrics(report: RepairReport) -> str:
-    measured = wording.measured(report)
-    rows = [[network, *wording.metrics_cells(metrics)] for network, metrics in measured]
+    measured = repair_wording.measured(report)
+    rows = [[network, *repair_wording.metrics_cells(metrics)] for network, metrics in measured]
     columns = ["Network", "Accuracy>", "95 % interval>", "Attack success>", "Robust accuracy>"]
     triggered = any(one.asr is not None or one.ra is not None for _, one in measured)
     return _table(columns, rows) if triggered else _table(columns[:3], [row[:3] for row in rows])
@@ -261,7 +261,7 @@ def _erased(report: RepairReport) -> list[str]:
     table = _table(["Layer", "Erased>", "Of channels>"], rows)
     return [
         "### Erased channels",
-        wording.erased_sentence(report),
+        repair_wording.erased_sentence(report),
         _details(plural(len(rows), "layer"), table) if rows else "",
     ]
 
