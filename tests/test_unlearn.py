@@ -82,5 +82,5 @@ def test_training_unlearns_the_class(planted_net: nn.Module, tiny_set: ImageSet)
 
 def test_one_of_each_family_by_default() -> None:
     names = [family.name for family in all_families()]
-    assert names == ["patch", "warp", "blend", "additive"]
+    assert names == ["patch", "warp", "blend", "additive", "smooth"]
     assert pytest.approx(0.25) == Unlearning.share

@@ -14,7 +14,7 @@ from hfscan.errors import AuditError, DataError
 from hfscan.fmt import (
     select_channels,
 )
-from hfscan.inversion import Additive, Blend, Patch, Warp
+from hfscan.inversion import Additive, Blend, Patch, Smooth, Warp
 from hfscan.metrics import accuracy, interval
 from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.inputs import check_repair_settings, fitted
@@ -173,7 +173,7 @@ class FlowRepair:
         settings = dataclasses.replace(self.settings, seed=seed)
         erased = erase(net, channels, one_image(net, clean))
         unlearning, rate = _unlearning(net, clean, self.report.target, settings)
-        fit(erased, clean, _fit_config(settings), unlearning=unlearning, progress=progress)
+        fit(erased, clean, fit_config(settings), unlearning=unlearning, progress=progress)
         triggers = () if unlearning is None else tuple(unlearning.kinds)
         return Repaired(erased, channels, how, rate, triggers)
 
@@ -196,12 +196,13 @@ def _unlearning(
     """What to unlearn, if a class is suspected; it begins with triggers of the network as it was."""
     if target is None or not settings.unlearn_norm:
         return None, None
-    families = (Patch(), Warp(), Blend(), Additive(norm=settings.unlearn_norm))
+    families = (Patch(), Warp(), Blend(), Additive(norm=settings.unlearn_norm), Smooth())
     unlearning = Unlearning(tuning, target, families, seed=settings.seed)
     return unlearning, unlearning.renew(net)
 
 
-def _fit_config(settings: RepairSettings) -> FitConfig:
+def fit_config(settings: RepairSettings) -> FitConfig:
+    """How a repair fine-tunes."""
     return FitConfig(
         epochs=settings.epochs,
         lr=settings.lr,

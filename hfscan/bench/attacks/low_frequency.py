@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hfscan.channels import probing
+from hfscan.cosines import cosines
 from hfscan.types import ImageSet, Progress, silent
 
 
@@ -103,14 +103,6 @@ class LowFrequency:
     def with_tensors(self, tensors: Mapping[str, Tensor]) -> LowFrequency:
         """The attack with a perturbation that was found before."""
         return replace(self, perturbation=tensors["perturbation"])
-
-
-def cosines(edge: int) -> Tensor:
-    """The orthonormal basis of the discrete cosine transform (DCT-II), ``(frequencies, pixels)``."""
-    position = torch.arange(edge) + 0.5
-    basis = torch.cos(math.pi / edge * torch.arange(edge)[:, None] * position)
-    basis[0] *= math.sqrt(0.5)
-    return basis * math.sqrt(2 / edge)
 
 
 def _draw(images: ImageSet, count: int, seed: int) -> Tensor:
