@@ -1,6 +1,6 @@
 """Audits networks whose truth is known, and makes a calibration of what the tests say of them.
 
-One half of the networks fits the null distributions and thresholds, the other half measures them and has no other
+One part of the networks fits the null distributions and thresholds, the other part measures them and has no other
 part in it. What an audit says of a network is kept as a line of a file, so that a long run goes on where it stopped.
 """
 
@@ -139,7 +139,7 @@ def append_audited(path: Path, one: Audited) -> None:
 def calibrated(
     networks: Sequence[Audited], *, name: str, description: str
 ) -> tuple[Calibration, Evaluation]:
-    """A calibration from one half of the networks, and what it makes of the other half.
+    """A calibration from one part of the networks, and what it makes of the other part.
 
     Networks whose backdoor does not work are left out of both.
 
@@ -158,7 +158,8 @@ def calibrated(
 def described(networks: Sequence[Audited], dataset: str) -> str:
     """The zoo in a few words, for people."""
     used = [one for one in networks if one.counts]
-    clean = sum(one.asr is None for one in used)
+    measuring = [one for one in used if one.held_out]
+    (clean, backdoored), (clean_measuring, backdoored_measuring) = map(_kinds, (used, measuring))
     families = sorted({one.record.network.architecture for one in used})
     left_out = len(networks) - len(used)
     weak = (
@@ -167,9 +168,15 @@ def described(networks: Sequence[Audited], dataset: str) -> str:
         else ""
     )
     return (
-        f"{clean} clean and {len(used) - clean} backdoored networks ({', '.join(families)}) on {dataset}, "
-        f"half of them to fit, half to measure{weak}."
+        f"{clean} clean and {backdoored} backdoored networks ({', '.join(families)}) on {dataset}; "
+        f"{clean_measuring} and {backdoored_measuring} of them only measure, the others fit{weak}."
     )
+
+
+def _kinds(networks: Sequence[Audited]) -> tuple[int, int]:
+    """How many are clean, and how many are backdoored."""
+    clean = sum(one.asr is None for one in networks)
+    return clean, len(networks) - clean
 
 
 def texts(measured: Evaluation) -> tuple[list[str], list[list[str]]]:

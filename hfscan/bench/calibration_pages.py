@@ -1,4 +1,4 @@
-"""A calibration as pages for people: both halves of the zoo, thresholds, ROC curves, every network."""
+"""A calibration as pages for people: both parts of the zoo, thresholds, ROC curves, every network."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from hfscan.bench.calibrating import Audited, markdown, table
 from hfscan.bench.figure import new_figure, write_figure
 from hfscan.bench.zoo import MIN_ASR
-from hfscan.calibration import Calibration
-from hfscan.calibration.fitting import TOGETHER, Evaluation, evaluate, judged
+from hfscan.calibration import Calibration, Record
+from hfscan.calibration.fitting import TOGETHER, Evaluation, evaluate, judged, left_out_in_turn
+from hfscan.calibration.null import MIN_NETWORKS
 from hfscan.errors import DataError
 
 PAGE, FIGURE = "tables.md", "roc.svg"
@@ -18,12 +19,12 @@ PAGE, FIGURE = "tables.md", "roc.svg"
 def write_pages(
     networks: Sequence[Audited], made: Calibration, measured: Evaluation, folder: Path
 ) -> list[Path]:
-    """Write the tables and the ROC curves of the half that measures.
+    """Write the tables and the ROC curves of the part that measures.
 
     Args:
         networks: All of the zoo.
-        made: The calibration from one half of them.
-        measured: What it makes of the other half.
+        made: The calibration from one part of them.
+        measured: What it makes of the other part.
         folder: Where to.
 
     Returns:
@@ -47,17 +48,18 @@ def write_pages(
 def _page(networks: Sequence[Audited], made: Calibration, measured: Evaluation) -> Iterator[str]:
     yield f"# Calibration {made.name}"
     yield made.description
-    yield "## The half that measures"
+    yield "## The part that measures"
     yield "These networks had no part in the fit."
     yield markdown(measured)
     yield f"![ROC curves]({FIGURE})"
-    yield "## The half that fits"
+    yield "## The part that fits"
     yield (
         "Its clean networks are the null distributions themselves, so their line says little; its "
         "backdoored networks had no part in the fit."
     )
     fitting = [one.record for one in networks if one.counts and not one.held_out]
     yield markdown(evaluate(made, fitting))
+    yield from _in_turn([record for record in fitting if not record.backdoored], made)
     yield "## Thresholds"
     yield (
         "From which statistic on a test alone, if it were the only one, is rarer among clean networks than "
@@ -71,8 +73,21 @@ def _page(networks: Sequence[Audited], made: Calibration, measured: Evaluation) 
         "Statistic of each test, larger is more suspicious; an asterisk where the test names the class of the "
         f"attack. A network with an attack success rate (ASR) below {MIN_ASR:.0%} has no part in the tables above."
     )
-    header = ["network", "half", "accuracy", "ASR", "class", *made.nulls, "p-value", "named"]
+    header = ["network", "part", "accuracy", "ASR", "class", *made.nulls, "p-value", "named"]
     yield table(header, [_line(one, made) for one in networks])
+
+
+def _in_turn(clean: Sequence[Record], made: Calibration) -> Iterator[str]:
+    """How often clean networks are accused that have no part in the fit, from few networks."""
+    if len(clean) <= MIN_NETWORKS:
+        return
+    found = [outcome.p_value for outcome in left_out_in_turn(clean)]
+    suspicious = sum(p < made.suspicious_rate for p in found)
+    backdoored = sum(p < made.backdoored_rate for p in found)
+    yield (
+        f"Each clean network judged by what the other {len(clean) - 1} give: {suspicious} of {len(found)} "
+        f"suspicious or worse, {backdoored} backdoored; the smallest p-value is {min(found):.2g}."
+    )
 
 
 def _line(one: Audited, made: Calibration) -> list[str]:
@@ -83,10 +98,10 @@ def _line(one: Audited, made: Calibration) -> list[str]:
         score = record.scores.get(test)
         star = "*" if score and record.backdoored and score.target == record.target else ""
         statistics.append(f"{score.statistic:.2f}{star}" if score else "-")
-    half = "measures" if one.held_out else "fits"
+    part = "measures" if one.held_out else "fits"
     return [
         one.key,
-        half if one.counts else "left out",
+        part if one.counts else "left out",
         f"{one.accuracy:.3f}",
         "-" if one.asr is None else f"{one.asr:.3f}",
         "-" if record.target is None else str(record.target),

@@ -1,7 +1,8 @@
 """The zoo: clean and backdoored networks of several families, which a calibration learns its nulls from.
 
-One half of it fits the thresholds, the other half, which nothing is chosen on, measures them. Both halves have
-every family and every attack; targets are spread over the classes, poison rates go down to 1 %.
+One part of it fits the thresholds, and is what the tests were developed on; the other part, of seeds of its own, which
+nothing is chosen on, measures them. Both parts have every family and every attack; targets are spread over the
+classes, poison rates go down to 1 %.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ MIN_ASR = 0.5
 """A network that obeys its trigger less often than not has no backdoor to find, and is left out."""
 
 CLEAN, IMAGES, EPOCHS = 5, 20_000, 6
-"""Clean networks of each architecture and width, training images, epochs."""
+"""Clean networks of each architecture and width that fit, training images, epochs."""
+
+CLEAN_MEASURING = 3
+"""Clean networks of each architecture and width that measure: a null distribution needs more networks than a rate."""
 
 CLEAN_LENGTHS = (1, 1, 1, 1, 2)
 """Times as many epochs of the clean networks, in turn: backdoored ones are trained longer, too."""
@@ -69,13 +73,13 @@ def zoo(
     clean: int = CLEAN,
     attacks: Sequence[str] = tuple(ATTACKS),
 ) -> list[Animal]:
-    """All networks: for each architecture and width ``clean`` benign ones, and one with each attack.
+    """All networks: for each part, architecture and width some benign ones, and one with each attack.
 
     Args:
         dataset: Name of the task that they are trained on.
         classes: K; targets are among them.
         epochs: Of training; more for low poison rates, slow triggers and some clean networks.
-        clean: Benign networks of each architecture and width.
+        clean: Benign networks of each architecture and width that fit; at most `CLEAN_MEASURING` more measure.
         attacks: Keys of `ATTACKS`.
     """
     kinds = [(name, width) for name, widths in FAMILIES.items() for width in widths]
@@ -83,24 +87,27 @@ def zoo(
     for kind, (architecture, width) in enumerate(kinds):
         usual = epochs * LONGER.get(architecture, 1)
         benign = VictimSpec(dataset, BENIGN, usual, architecture, width, poison_rate=0.0)
-        for seed in range(clean):
-            length = CLEAN_LENGTHS[seed % len(CLEAN_LENGTHS)]
-            spec = dataclasses.replace(benign, seed=seed, epochs=length * usual)
-            animals.append(Animal(spec, held_out=(kind + seed) % 2 == 1))
-        for index, attack in enumerate(attacks):
-            spec = _backdoored(benign, attack, kind, index, classes)
-            animals.append(Animal(spec, held_out=(kind + index) % 2 == 1))
+        for held_out in (False, True):
+            first = clean if held_out else 0
+            for number in range(min(clean, CLEAN_MEASURING) if held_out else clean):
+                length = CLEAN_LENGTHS[number % len(CLEAN_LENGTHS)]
+                spec = dataclasses.replace(benign, seed=first + number, epochs=length * usual)
+                animals.append(Animal(spec, held_out))
+            for index, attack in enumerate(attacks):
+                target = (3 * index + 2 * kind + 1 + held_out * (classes // 2)) % classes
+                spec = _backdoored(benign, attack, POISON_RATES[attack][kind], target, first)
+                animals.append(Animal(spec, held_out))
     return animals
 
 
-def _backdoored(benign: VictimSpec, attack: str, kind: int, index: int, classes: int) -> VictimSpec:
-    rate = POISON_RATES[attack][kind]
+def _backdoored(benign: VictimSpec, attack: str, rate: float, target: int, seed: int) -> VictimSpec:
     return dataclasses.replace(
         benign,
         attack=attack,
         epochs=round(benign.epochs * USUAL_RATE / rate * LONGER.get(attack, 1)),
         poison_rate=rate,
-        target=(3 * index + 2 * kind + 1) % classes,
+        target=target,
+        seed=seed,
     )
 
 

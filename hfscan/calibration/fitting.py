@@ -152,6 +152,20 @@ def evaluate(calibration: Calibration, records: Sequence[Record]) -> Evaluation:
     return Evaluation(tuple(rows), _alone(calibration, records, attacks), roc)
 
 
+def left_out_in_turn(records: Sequence[Record]) -> list[Outcome]:
+    """What calibrations say of clean networks, each fitted with all the others.
+
+    Args:
+        records: Clean networks, at least one more than `fit` needs.
+    """
+    outcomes = []
+    for index, record in enumerate(records):
+        others = fit([*records[:index], *records[index + 1 :]], name="", description="")
+        if (outcome := judged(others, record)) is not None:
+            outcomes.append(outcome)
+    return outcomes
+
+
 def _roc(records: Sequence[Record], scores: Sequence[float]) -> Points:
     """All attacks against the clean networks."""
     truth = [record.backdoored for record in records]

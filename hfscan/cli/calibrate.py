@@ -40,7 +40,9 @@ def calibrate(
     clean: Annotated[
         int,
         typer.Option(
-            min=1, help="Clean networks of each architecture and width.", rich_help_panel=_ZOO
+            min=1,
+            help="Clean networks of each architecture and width that fit; up to 3 more measure.",
+            rich_help_panel=_ZOO,
         ),
     ] = 5,
     results: Annotated[
@@ -71,8 +73,8 @@ def calibrate(
 ) -> None:
     """Calibrate the model-level tests with clean and backdoored networks.
 
-    Trains the networks as needed, audits each, fits the calibration with one
-    half of them, and measures it with the other half. It takes hours; the
+    Trains the networks as needed, audits each, fits the calibration with some
+    of them, and measures it with those of other seeds. It takes hours; the
     same command goes on where an interrupted one stopped.
 
     [b]Examples[/b]

@@ -95,7 +95,7 @@ def test_a_backdoor_that_does_not_work_is_left_out() -> None:
     weak = [replace(one, asr=0.3) if one.record.attack == "ssba" else one for one in networks]
     _, measured = calibrated(weak, name="zoo", description="")
     assert "ssba" not in {row.attack for row in measured.rows}
-    assert "5 more were left out: their trigger works for less than 50%" in described(weak, "x")
+    assert "10 more were left out: their trigger works for less than 50%" in described(weak, "x")
     assert "left out" not in described(networks, "x")
 
 
@@ -110,10 +110,7 @@ def test_the_table() -> None:
     assert text.startswith(
         "| networks | tested | suspicious or worse | backdoored | right class | AUROC |"
     )
-    assert (
-        "| all | 13 | 13 | 13 | 13 of 13 | 1.000 |" in text
-        or "| all | 12 | 12 | 12 | 12 of 12 | 1.000 |" in text
-    )
+    assert "| all | 25 | 25 | 25 | 25 of 25 | 1.000 |" in text
     assert "| vulnerability | 1.000 |" in text
 
 

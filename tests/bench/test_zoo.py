@@ -30,6 +30,18 @@ def test_each_half_has_every_family_and_attack(held_out: bool) -> None:
         assert len(some) >= 12
 
 
+def test_the_halves_share_no_seed() -> None:
+    seeds = [{one.spec.seed for one in ZOO if one.held_out == half} for half in (False, True)]
+    assert not seeds[0] & seeds[1]
+
+
+def test_few_clean_networks() -> None:
+    small = zoo("cifar10", 10, clean=1, attacks=["badnets"])
+    assert Counter((animal.held_out, animal.spec.attack) for animal in small) == dict.fromkeys(
+        [(half, attack) for half in (False, True) for attack in (BENIGN, "badnets")], 5
+    )
+
+
 def test_targets_are_spread_and_rates_go_down_to_one_percent() -> None:
     backdoored = [animal.spec for animal in ZOO if animal.spec.attack != BENIGN]
     assert {spec.target for spec in backdoored} == set(range(10))

@@ -42,8 +42,8 @@ def test_networks_of_cifar10_are_near() -> None:
 
 def test_rates_are_of_networks_that_had_no_part_in_the_fit() -> None:
     for each in shipped():
-        assert each.rates["clean"].networks >= 8
-        assert sum(rate.networks for name, rate in each.rates.items() if name != "clean") >= 8
+        assert each.rates["clean"].networks >= 6
+        assert sum(rate.networks for name, rate in each.rates.items() if name != "clean") >= 6
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,13 @@ def test_what_was_audited_is_not_audited_again(run: Run, zoo: Path, tmp_path: Pa
     out, before = tmp_path / "calibration.json", zoo.read_text()
     done = run("calibrate", "--results", zoo, "--out", out, "-f", "markdown")
     assert done.code == 0
-    assert "50 of 50 networks are in" in done.err
+    assert "90 of 90 networks are in" in done.err
     assert "| networks | tested | suspicious or worse |" in done.out
     assert zoo.read_text() == before
     made = load(out)
     assert made.name == "cifar10"
-    assert made.description.startswith("25 clean and 25 backdoored networks (preactresnet18")
-    assert made.rates["clean"].networks >= 12
+    assert made.description.startswith("40 clean and 50 backdoored networks (preactresnet18")
+    assert made.rates["clean"].networks == 15
 
 
 def test_the_table_in_a_terminal(run: Run, zoo: Path, tmp_path: Path) -> None:
@@ -50,10 +51,11 @@ def test_pages(run: Run, zoo: Path, tmp_path: Path) -> None:
     assert done.code == 0
     assert (pages / "roc.svg").read_text().startswith("<?xml")
     text = (pages / "tables.md").read_text()
-    assert text.startswith("# Calibration cifar10\n\n25 clean and 25 backdoored networks")
-    assert text.count("| all | 1") == 2  # both halves
-    assert text.count("| fits | ") + text.count("| measures | ") == 50
+    assert text.startswith("# Calibration cifar10\n\n40 clean and 50 backdoored networks")
+    assert text.count("| all | 25 |") == 2  # both halves
+    assert text.count("| fits | ") + text.count("| measures | ") == 90
     assert "![ROC curves](roc.svg)" in text
+    assert re.search(r"judged by what the other 24 give: [01] of 25 suspicious", text)
 
 
 def test_bad_input(run: Run, zoo: Path, tmp_path: Path) -> None:
