@@ -45,6 +45,8 @@ RANKS = (
         "png",
         "half",
         "cluster",
+        "cosines",
+        "onednn",
     },
     {"weights", "inversion", "unlearn", "fmt", "model_tests", "metrics", "card", "policy"},
     {"checkpoint", "hub"},
@@ -102,7 +104,8 @@ def names_used(tree: ast.AST) -> set[str]:
     [
         ({"print", "input", ".getenv", ".exit"}, ("cli/",)),
         ({".environ"}, ("cli/", "sweep/process.py")),  # a child process is given one
-        ({".register_forward_hook", ".register_forward_pre_hook"}, ("channels.py",)),
+        ({".register_forward_hook"}, ("channels.py",)),
+        ({".register_forward_pre_hook"}, ("channels.py", "onednn.py")),
         ({".register_full_backward_hook", ".register_hook"}, ()),
         ({".set_default_device", ".set_default_dtype", ".cuda"}, ("cli/",)),
     ],

@@ -68,7 +68,8 @@ class AttentionDistillation:
 
 def attention(maps: Tensor) -> Tensor:
     """Attention of feature maps ``(B, C, h, w)``: ``(B, h * w)``, each row of norm 1."""
-    return F.normalize(maps.float().square().sum(1).flatten(1))
+    own = maps.to(torch.float32, copy=True)  # a network may go on in place
+    return F.normalize(own.square().sum(1).flatten(1))
 
 
 def distilling(teacher: nn.Module, layers: Sequence[str], beta: float) -> Objective:
