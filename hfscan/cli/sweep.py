@@ -163,7 +163,7 @@ def sweep(
     if token is not None and backend != "local":
         raise _usage("--token is not sent to other machines", "set HF_TOKEN on the workers")
     models = _models(source, author, task or None, limit, token)
-    records = [record for record in read_records(out) if record.model in set(models)]
+    records = _of(models, read_records(out))
     _check_options(records, arguments, out)
     if retry_failed and any(record.status == "failed" for record in records):
         _forget_failures(out, models)
@@ -182,6 +182,7 @@ def sweep(
     try:
         _run(todo, records, out, backend, jobs, scheduler, quiet)
     except KeyboardInterrupt:
+        records = _of(models, read_records(out))  # one may have been written, and not noted yet
         _write_summary(out, records, len(models))
         _interrupted(out, len(records), len(models), quiet)
         raise
@@ -271,6 +272,10 @@ def _check_options(records: Iterable[Record], arguments: Sequence[str], out: Pat
                 f"{out} is of a sweep with other options ({record.options})",
                 "use the same ones, or choose another --out",
             )
+
+
+def _of(models: Sequence[str], records: Sequence[Record]) -> list[Record]:
+    return [record for record in records if record.model in set(models)]
 
 
 def _forget_failures(out: Path, models: Sequence[str]) -> None:
