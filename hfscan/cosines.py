@@ -14,3 +14,10 @@ def cosines(edge: int) -> Tensor:
     basis = torch.cos(math.pi / edge * torch.arange(edge)[:, None] * position)
     basis[0] *= math.sqrt(0.5)
     return basis * math.sqrt(2 / edge)
+
+
+def slow_waves(heights: Tensor, size: tuple[int, int]) -> Tensor:
+    """The sum of the slowest waves, ``(..., rows, columns)`` heights -> ``(..., H, W)`` pixels of the same L2 norm."""
+    rows, columns = heights.shape[-2:]
+    down, across = (cosines(edge).to(heights) for edge in size)
+    return down[:rows].T @ heights @ across[:columns]

@@ -38,10 +38,15 @@ class Additive:
 
     def bounded(self, parameters: Tensor) -> Tensor:
         """Scaled down to the largest norm."""
-        norms = parameters.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
-        scale: Tensor = (self.norm / norms).clamp(max=1)
-        return parameters * scale
+        return within(self.norm, parameters)
 
     def size(self, parameters: Tensor) -> float:
         """The norm."""
         return float(parameters.norm())
+
+
+def within(norm: float, parameters: Tensor) -> Tensor:
+    """Parameters of P triggers ``(P, C, h, w)``, each scaled down to an L2 norm if its own is larger."""
+    norms = parameters.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    scale: Tensor = (norm / norms).clamp(max=1)
+    return parameters * scale

@@ -12,7 +12,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hfscan.cosines import cosines
+from hfscan.cosines import slow_waves
+from hfscan.inversion.additive import within
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,11 @@ class Smooth:
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Add the waves to images ``(B, 3, H, W)``."""
-        rows, columns = parameters.shape[2:]
-        down = cosines(images.shape[2])[:rows].to(images)
-        across = cosines(images.shape[3])[:columns].to(images)
-        return (images + down.T @ parameters @ across).clamp(0, 1)
+        return (images + slow_waves(parameters, (images.shape[2], images.shape[3]))).clamp(0, 1)
 
     def bounded(self, parameters: Tensor) -> Tensor:
         """Scaled down to the largest norm; the waves are orthonormal, so theirs is that of the pattern."""
-        norms = parameters.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
-        scale: Tensor = (self.norm / norms).clamp(max=1)
-        return parameters * scale
+        return within(self.norm, parameters)
 
     def size(self, parameters: Tensor) -> float:
         """The norm."""

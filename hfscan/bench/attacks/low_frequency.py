@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hfscan.channels import probing
-from hfscan.cosines import cosines
+from hfscan.cosines import slow_waves
 from hfscan.types import ImageSet, Progress, silent
 
 
@@ -79,7 +79,7 @@ class LowFrequency:
         with probing(clean_net):
             for step in progress(range(self.steps), "fitting the trigger", self.steps):
                 pixels = _draw(others, self.batch_size, self.seed + step).to(device)
-                moved = pixels + self._pixels(coefficients, train.size).to(device)
+                moved = pixels + slow_waves(coefficients, train.size)[None].to(device)
                 wanted = torch.full((len(pixels),), target, device=device)
                 loss = F.cross_entropy(clean_net(moved.clamp(0, 1)), wanted)
                 (coefficients.grad,) = torch.autograd.grad(loss, coefficients)
@@ -88,13 +88,7 @@ class LowFrequency:
                     torch.no_grad()
                 ):  # the basis is orthonormal: this is the norm of the pixels too
                     coefficients.mul_((self.norm / coefficients.norm()).clamp(max=1))
-        return replace(self, perturbation=self._pixels(coefficients.detach(), train.size))
-
-    def _pixels(self, coefficients: Tensor, size: tuple[int, int]) -> Tensor:
-        """Coefficients ``(3, rows, columns)`` as a perturbation ``(1, 3, H, W)``."""
-        rows, columns = coefficients.shape[1:]
-        down, across = cosines(size[0])[:rows], cosines(size[1])[:columns]
-        return torch.einsum("crk,rh,kw->chw", coefficients, down, across)[None]
+        return replace(self, perturbation=slow_waves(coefficients.detach(), train.size)[None])
 
     def tensors(self) -> dict[str, Tensor]:
         """The perturbation."""
