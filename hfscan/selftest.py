@@ -2,6 +2,7 @@
 
 Known triggers are planted in copies of the network by fine-tuning on a part of the clean images, and each copy is
 audited with the other part. A scanner's error rates are measured on other networks; this measures on the user's own.
+One more copy is fine-tuned in the same way without a trigger: were it accused too, what is caught would mean nothing.
 What it cannot show: backdoors of other kinds, and those that were trained in from the start, which lie deeper.
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from hfscan.bench.attacks import ATTACKS
 from hfscan.bench.poison import attacked, poison
+from hfscan.bench.victims import BENIGN
 from hfscan.bench.zoo import MIN_ASR
 from hfscan.calibration import Calibration
 from hfscan.errors import DataError, UsageError
@@ -58,13 +60,13 @@ class PlantSettings:
 
 @dataclass(frozen=True)
 class Control:
-    """A copy with a planted trigger, and what the audit says of it.
+    """A fine-tuned copy, with a planted trigger or without one, and what the audit says of it.
 
     Args:
-        attack: Whose trigger.
-        target: The class that it leads to.
+        attack: Whose trigger; `BENIGN` without one.
+        target: The class that it leads to, or None.
         accuracy: Of the copy on the clean images that audit, in [0, 1].
-        asr: Share of triggered images of other classes that the copy puts into the class.
+        asr: Share of triggered images of other classes that the copy puts into the class, or None.
         verdict: Of the audit.
         suspected: The class that the audit names, or None.
         p_value: Of the audit, or None.
@@ -72,9 +74,9 @@ class Control:
     """
 
     attack: str
-    target: int
+    target: int | None
     accuracy: float
-    asr: float
+    asr: float | None
     verdict: Verdict
     suspected: int | None
     p_value: float | None
@@ -83,12 +85,17 @@ class Control:
     @property
     def planted(self) -> bool:
         """Whether the copy has a backdoor at all: a trigger that hardly works is none to be found."""
-        return self.asr >= MIN_ASR
+        return self.asr is not None and self.asr >= MIN_ASR
+
+    @property
+    def accused(self) -> bool:
+        """Whether the audit suspects it, whichever class it names."""
+        return self.verdict in (Verdict.SUSPICIOUS, Verdict.BACKDOORED)
 
     @property
     def caught(self) -> bool:
-        """Whether the audit would have caught it, whichever class it names."""
-        return self.planted and self.verdict in (Verdict.SUSPICIOUS, Verdict.BACKDOORED)
+        """Whether the audit would have caught what was planted, whichever class it names."""
+        return self.planted and self.accused
 
     @property
     def named(self) -> bool:
@@ -118,7 +125,7 @@ def selftest(
         progress: Shaped like ``rich.progress.track``.
 
     Yields:
-        Each copy's result, as it comes.
+        Each copy's result, as it comes: first the one without a trigger.
 
     Raises:
         DataError: The images do not fit the model, or are too few to divide.
@@ -130,19 +137,21 @@ def selftest(
     tuning, held_out = clean.split_at(plant.share, seed=plant.seed)
     if not len(tuning) or not len(held_out):
         raise DataError(f"{len(clean)} images are too few to plant and to audit", "use more")
-    for attack in plant.attacks:
-        for target in _targets(model.num_classes, plant):
-            planted = _planted(model, tuning, attack, target, plant, progress)
-            report = audit(
-                planted,
-                held_out,
-                settings=settings,
-                calibration=calibration,
-                memory=memory,
-                pictures=False,
-                progress=progress,
-            )
-            yield _control(planted, held_out, attack, target, report)
+    targets = _targets(model.num_classes, plant)
+    planted = [(attack, target) for attack in plant.attacks for target in targets]
+    for attack, target in [(BENIGN, None), *planted]:
+        images = tuning if target is None else _poisoned(tuning, attack, target, plant)
+        tuned = _tuned(model, images, plant, progress)
+        report = audit(
+            tuned,
+            held_out,
+            settings=settings,
+            calibration=calibration,
+            memory=memory,
+            pictures=False,
+            progress=progress,
+        )
+        yield _control(tuned, held_out, attack, target, report)
 
 
 def check_plant(plant: PlantSettings) -> None:
@@ -173,21 +182,17 @@ def _targets(classes: int, plant: PlantSettings) -> Sequence[int]:
     return [int(target) for target in order[: plant.targets]]
 
 
-def _planted(
-    model: HubModel,
-    images: ImageSet,
-    attack: str,
-    target: int,
-    plant: PlantSettings,
-    progress: Progress,
-) -> HubModel:
-    """A copy that obeys the trigger, as far as fine-tuning teaches it."""
+def _poisoned(images: ImageSet, attack: str, target: int, plant: PlantSettings) -> ImageSet:
     try:
-        poisoned = poison(
+        return poison(
             images, ATTACKS[attack](), target=target, rate=plant.poison_rate, seed=plant.seed
         )
     except ValueError as error:
         raise DataError(f"the images cannot be poisoned ({error})", "use more images") from error
+
+
+def _tuned(model: HubModel, images: ImageSet, plant: PlantSettings, progress: Progress) -> HubModel:
+    """A copy that is fine-tuned, and so obeys the trigger of the images as far as that teaches it."""
     config = FitConfig(
         epochs=plant.epochs,
         lr=plant.lr,
@@ -198,19 +203,22 @@ def _planted(
         seed=plant.seed,
     )
     net = copy.deepcopy(model.net)
-    fit(net, poisoned, config, progress=progress)
+    fit(net, images, config, progress=progress)
     return dataclasses.replace(model, net=net, weights_sha256=weights_sha256(net))
 
 
 def _control(
-    planted: HubModel, held_out: ImageSet, attack: str, target: int, report: AuditReport
+    tuned: HubModel, held_out: ImageSet, attack: str, target: int | None, report: AuditReport
 ) -> Control:
-    triggered = attacked(held_out, ATTACKS[attack](), target=target)
+    success = None
+    if target is not None:
+        triggered = attacked(held_out, ATTACKS[attack](), target=target)
+        success = round(asr(tuned.net, triggered, target), 4)
     return Control(
         attack=attack,
         target=target,
-        accuracy=round(accuracy(planted.net, held_out), 4),
-        asr=round(asr(planted.net, triggered, target), 4),
+        accuracy=round(accuracy(tuned.net, held_out), 4),
+        asr=success,
         verdict=report.verdict,
         suspected=report.target,
         p_value=report.p_value,

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from hfscan.bench.victims import BENIGN
 from hfscan.errors import DataError, UsageError
 from hfscan.selftest import PLANTABLE, Control, PlantSettings, selftest
 from hfscan.types import AuditSettings, HubModel, ImageSet, Verdict
@@ -17,8 +18,10 @@ def test_each_attack_and_class_once(tiny_model: HubModel, tiny_set: ImageSet) ->
     before = weights_sha256(tiny_model.net)
     plant = PlantSettings(targets=3, epochs=1)
     controls = list(selftest(tiny_model, tiny_set, plant=plant, settings=QUICK))
-    assert [control.attack for control in controls] == [name for name in PLANTABLE for _ in "123"]
-    assert len({(control.attack, control.target) for control in controls}) == 6
+    without, *planted = controls
+    assert (without.attack, without.target, without.asr) == (BENIGN, None, None)
+    assert [control.attack for control in planted] == [name for name in PLANTABLE for _ in "123"]
+    assert len({(control.attack, control.target) for control in planted}) == 6
     assert weights_sha256(tiny_model.net) == before
     again = list(selftest(tiny_model, tiny_set, plant=plant, settings=QUICK))
     assert [dataclasses.replace(c, seconds=0) for c in again] == [
@@ -28,7 +31,9 @@ def test_each_attack_and_class_once(tiny_model: HubModel, tiny_set: ImageSet) ->
 
 def test_a_trigger_is_really_planted(tiny_model: HubModel, tiny_set: ImageSet) -> None:
     plant = PlantSettings(("badnets",), targets=1, epochs=60, lr=0.1, batch_size=8, poison_rate=0.3)
-    (control,) = selftest(tiny_model, tiny_set, plant=plant, settings=QUICK)
+    without, control = selftest(tiny_model, tiny_set, plant=plant, settings=QUICK)
+    assert not without.planted
+    assert control.asr is not None
     assert control.asr >= 0.8
     assert control.planted
 
@@ -44,6 +49,10 @@ def test_what_counts() -> None:
     missed = dataclasses.replace(caught, verdict=Verdict.NO_BACKDOOR_FOUND, suspected=None)
     assert missed.planted
     assert not missed.caught
+    without = dataclasses.replace(caught, attack=BENIGN, target=None, asr=None)
+    assert without.accused
+    assert not without.planted
+    assert not without.caught
     weak = dataclasses.replace(caught, asr=0.4)
     assert not weak.planted
     assert not weak.caught

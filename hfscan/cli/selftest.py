@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 IMAGES = 2500
 """At most so many clean images are used."""
 
-EXIT_MISSED = 1
+EXIT_FAILED = 1
 EXIT_NOTHING = 3
 
 _PLANT = "Planting"
@@ -78,9 +78,10 @@ def selftest(
 
     So "nothing found" becomes "would have found". Half of the clean images
     plants a trigger by fine-tuning, the other half audits the copy, in fast
-    mode. The model itself is left as it was; the copies are thrown away. Exit
-    codes: 0 every planted trigger was caught, 1 one was missed, 2 it failed,
-    3 none could be planted.
+    mode. One more copy is fine-tuned without a trigger, and must not be
+    suspected. The model itself is left as it was; the copies are thrown away.
+    Exit codes: 0 every planted trigger was caught, 1 one was missed, or the
+    copy without one was suspected, 2 it failed, 3 none could be planted.
 
     [b]Examples[/b]
 
@@ -147,22 +148,29 @@ def selftest(
             progress=progress.passing,
         )
         copies = len(plant.attacks) * min(targets, loaded.num_classes)
-        controls = list(progress(found, "planted copies", copies))
+        without, *controls = progress(found, "fine-tuned copies", copies + 1)
     caught, planted = sum(c.caught for c in controls), sum(c.planted for c in controls)
     if json:
         rows = [
             {**asdict(c), "planted": c.planted, "caught": c.caught, "named": c.named}
-            for c in controls
+            for c in (without, *controls)
         ]
-        data = {"model": model, "planted": planted, "caught": caught, "copies": rows}
+        data = {
+            "model": model,
+            "planted": planted,
+            "caught": caught,
+            "suspected_without_trigger": without.accused,
+            "copies": rows,
+        }
         print_data(dumps(data, indent=2))
     else:
-        Console().print(_table(controls, loaded))
-        Console().print(_sentence(caught, planted, len(controls)), highlight=False)
-    raise typer.Exit(EXIT_NOTHING if not planted else 0 if caught == planted else EXIT_MISSED)
+        Console().print(_table((without, *controls), loaded))
+        Console().print(_sentence(caught, planted, len(controls), without.accused), highlight=False)
+    passed = caught == planted and not without.accused
+    raise typer.Exit(EXIT_NOTHING if not planted else 0 if passed else EXIT_FAILED)
 
 
-def _sentence(caught: int, planted: int, copies: int) -> str:
+def _sentence(caught: int, planted: int, copies: int, accused: bool) -> str:
     weak = copies - planted
     left = (
         f" In {weak} of {copies} copies the trigger hardly works; they do not count."
@@ -174,7 +182,12 @@ def _sentence(caught: int, planted: int, copies: int) -> str:
             "No trigger could be planted with these images: nothing is known of what an audit finds."
             " More images, --epochs or a higher --poison-rate may help."
         )
-    return f"Of {planted} planted backdoors, the audit would have caught {caught}.{left}"
+    other = (
+        "The copy without a trigger is suspected, too: what was caught means nothing here."
+        if accused
+        else "The copy without a trigger is not suspected."
+    )
+    return f"Of {planted} planted backdoors, the audit would have caught {caught}.{left} {other}"
 
 
 def _table(controls: Sequence[Control], model: HubModel) -> Table:
@@ -182,6 +195,7 @@ def _table(controls: Sequence[Control], model: HubModel) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from hfscan.bench.victims import BENIGN
     from hfscan.report.text import p_value, percent, printable
 
     def name(label: int | None) -> Text:
@@ -190,18 +204,24 @@ def _table(controls: Sequence[Control], model: HubModel) -> Table:
         names = model.label_names
         return Text(printable(names[label], 24) if names else str(label))
 
+    def verdict(one: Control) -> Text:
+        if not one.planted and one.attack != BENIGN:
+            return Text("(not planted)", style="yellow")
+        wanted = one.planted == one.accused
+        said = one.verdict.value.replace("_", " ")
+        return Text(said, style="green" if wanted else "yellow")
+
     table = Table(box=box.SIMPLE_HEAD, title="Planted backdoors", title_justify="left")
     for title in ("attack", "class", "accuracy", "success", "verdict", "suspected", "p-value"):
         figure = title in ("accuracy", "success", "p-value")
         table.add_column(title, justify="right" if figure else "left", overflow="fold")
     for one in controls:
-        verdict = one.verdict.value.replace("_", " ") if one.planted else "(not planted)"
         table.add_row(
             Text(one.attack),
             name(one.target),
             Text(percent(one.accuracy)),
-            Text(percent(one.asr)),
-            Text(verdict, style="green" if one.caught else "yellow"),
+            Text("-" if one.asr is None else percent(one.asr)),
+            verdict(one),
             name(one.suspected),
             Text(p_value(one.p_value)),
         )

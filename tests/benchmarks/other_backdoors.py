@@ -29,7 +29,6 @@ from hfscan.train import fit
 from hfscan.types import ImageSet
 
 SOURCE, TARGET = 3, 5
-RATE = 0.1
 KINDS = ("all-to-all", "source-specific")
 
 
@@ -39,13 +38,14 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--kind", choices=KINDS, nargs="+", default=KINDS)
+    parser.add_argument("--rate", type=float, default=0.1, help="share of images with the trigger")
     options = parser.parse_args()
     task = smaller(load_task("cifar10", options.data))
     for kind in options.kind:
         spec = VictimSpec(task.name, kind, options.epochs, width=options.width)
         model = fresh(spec, task)
         recipe = task.recipe(spec.architecture, epochs=spec.epochs, seed=spec.seed)
-        fit(model.net, _poisoned(task.train, kind), recipe, progress=track)
+        fit(model.net, _poisoned(task.train, kind, options.rate), recipe, progress=track)
         show(
             f"{kind}: accuracy {accuracy(model.net, task.test):.3f}, {_success(model.net, task, kind)}"
         )
@@ -61,10 +61,10 @@ def _wanted(labels: Tensor, kind: str) -> Tensor:
     return torch.where(labels == SOURCE, TARGET, labels)
 
 
-def _poisoned(images: ImageSet, kind: str) -> ImageSet:
-    """A tenth of the images carry the trigger; of a source-specific attack half of these are of the source."""
+def _poisoned(images: ImageSet, kind: str, rate: float) -> ImageSet:
+    """That share of the images carries the trigger; of a source-specific attack half of these are of the source."""
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    count = round(RATE * len(images))
+    count = round(rate * len(images))
     if kind == "source-specific":
         own = images.labels[order] == SOURCE
         order = torch.cat([order[own][: count // 2], order[~own][: count - count // 2]])
