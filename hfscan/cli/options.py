@@ -132,7 +132,7 @@ Tests = Annotated[
     typer.Option(
         metavar="NAMES",
         help="Tests of the whole network, separated by commas: maximum-margin, vulnerability, patch-inversion, "
-        "warp-inversion, blend-inversion, additive-inversion, feature-maps; default: all.",
+        "warp-inversion, blend-inversion, additive-inversion, smooth-inversion, feature-maps; default: all.",
         show_default=False,
         rich_help_panel=_VERDICT,
     ),

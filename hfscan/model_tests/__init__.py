@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import nn
 
-from hfscan.inversion import Additive, Blend, Family, Patch, Warp
+from hfscan.inversion import Additive, Blend, Family, Patch, Smooth, Warp
 from hfscan.inversion.halving import Halving
 from hfscan.model_tests.feature_maps import FeatureMaps
 from hfscan.model_tests.maximum_margin import MaximumMargin
@@ -51,6 +51,7 @@ TESTS: dict[str, Callable[[int], ModelTest]] = {
     "warp-inversion": _inversion(Warp()),
     "blend-inversion": _inversion(Blend()),
     "additive-inversion": _inversion(Additive()),
+    "smooth-inversion": _inversion(Smooth()),
     "feature-maps": lambda batch_size: FeatureMaps(batch_size=batch_size),
 }
 """Name -> maker, given the most images per pass."""
