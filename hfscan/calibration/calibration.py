@@ -75,6 +75,9 @@ class Calibration:
     def combined(self, votes: Mapping[str, Vote]) -> float | None:
         """Probability of tests that speak as strongly together in a clean network.
 
+        Compared with the clean networks of which all of them were made; where these are too few, without the test
+        that was made of the fewest.
+
         Args:
             votes: Test name -> calibrated p-value and the class that the test names.
 
@@ -82,22 +85,23 @@ class Calibration:
             None if there is none of a calibrated test.
         """
         names = [name for name in votes if self.null(name)]
-        if not names:
-            return None
-        clean = self._evidence(names)
-        if len(clean) < null.MIN_NETWORKS:
-            return None
-        return null.p_value(clean, evidence([votes[name] for name in names]))
+        names.sort(key=lambda name: len(self.null(name)), reverse=True)
+        while names:
+            clean = self._evidence(names)
+            if len(clean) >= null.MIN_NETWORKS:
+                return null.p_value(clean, evidence([votes[name] for name in names]))
+            names.pop()
+        return None
 
     def _evidence(self, names: Sequence[str]) -> list[float]:
-        """Of each clean network, with the p-values that the others give it."""
+        """Of each clean network of which all these tests were made, with the p-values that the others give it."""
         per_network: list[list[Vote]] = [[] for _ in self.networks]
         for name in names:
             which = [i for i, each in enumerate(self.nulls[name]) if each is not None]
             values = [each for each in self.nulls[name] if each is not None]
             for index, p in zip(which, null.leave_one_out(values), strict=True):
                 per_network[index].append((p, self.named[name][index] or 0))
-        return [evidence(votes) for votes in per_network if votes]
+        return [evidence(votes) for votes in per_network if len(votes) == len(names)]
 
     def applied(self, tests: Sequence[TestResult]) -> tuple[TestResult, ...]:
         """The results with calibrated p-values, where the tests are calibrated."""

@@ -150,6 +150,18 @@ def test_a_test_that_was_not_made_does_not_count(calibration: Calibration) -> No
     assert judged(calibration, replace(record, scores={"three": Score(5.0, 1)})) is None
 
 
+def test_only_networks_with_all_tests_are_compared_with() -> None:
+    old = [replace(r, scores={"one": r.scores["one"]}) for r in records(12)]
+    votes = {"one": (0.5, 1), "two": (1e-4, TARGET)}
+    made = fit([*old, *records(9, seed=1)], name="zoo", description="")
+    assert len(made._evidence(["one", "two"])) == 9
+    assert len(made._evidence(["one"])) == 21
+    assert made.combined(votes) != made.combined({"one": votes["one"]})
+    few = [replace(r, scores={"two": r.scores["two"]}) for r in records(8, seed=1)]
+    apart = fit([*old, *few], name="zoo", description="")
+    assert apart.combined(votes) == apart.combined({"one": votes["one"]})
+
+
 def test_a_test_of_too_few_networks_is_not_calibrated() -> None:
     few = [replace(r, scores={"one": r.scores["one"]}) for r in records(12)[:7]]
     made = fit([*few, *records(12)[7:]], name="zoo", description="")
