@@ -125,7 +125,7 @@ def selftest(
         progress: Shaped like ``rich.progress.track``.
 
     Yields:
-        Each copy's result, as it comes: first the one without a trigger.
+        Each copy's result, as it comes; the last one is that without a trigger.
 
     Raises:
         DataError: The images do not fit the model, or are too few to divide.
@@ -139,7 +139,7 @@ def selftest(
         raise DataError(f"{len(clean)} images are too few to plant and to audit", "use more")
     targets = _targets(model.num_classes, plant)
     planted = [(attack, target) for attack in plant.attacks for target in targets]
-    for attack, target in [(BENIGN, None), *planted]:
+    for attack, target in [*planted, (BENIGN, None)]:
         images = tuning if target is None else _poisoned(tuning, attack, target, plant)
         tuned = _tuned(model, images, plant, progress)
         report = audit(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
+from typing import TypeVar
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from hfscan.selftest import PLANTABLE, Control, PlantSettings, selftest
 from hfscan.types import AuditSettings, HubModel, ImageSet, Verdict
 from hfscan.weights import weights_sha256
 
+T = TypeVar("T")
 QUICK = AuditSettings(images=4, steps=1, mode="fast", tests=("maximum-margin",))
 
 
@@ -18,7 +21,7 @@ def test_each_attack_and_class_once(tiny_model: HubModel, tiny_set: ImageSet) ->
     before = weights_sha256(tiny_model.net)
     plant = PlantSettings(targets=3, epochs=1)
     controls = list(selftest(tiny_model, tiny_set, plant=plant, settings=QUICK))
-    without, *planted = controls
+    *planted, without = controls
     assert (without.attack, without.target, without.asr) == (BENIGN, None, None)
     assert [control.attack for control in planted] == [name for name in PLANTABLE for _ in "123"]
     assert len({(control.attack, control.target) for control in planted}) == 6
@@ -31,7 +34,7 @@ def test_each_attack_and_class_once(tiny_model: HubModel, tiny_set: ImageSet) ->
 
 def test_a_trigger_is_really_planted(tiny_model: HubModel, tiny_set: ImageSet) -> None:
     plant = PlantSettings(("badnets",), targets=1, epochs=60, lr=0.1, batch_size=8, poison_rate=0.3)
-    without, control = selftest(tiny_model, tiny_set, plant=plant, settings=QUICK)
+    control, without = selftest(tiny_model, tiny_set, plant=plant, settings=QUICK)
     assert not without.planted
     assert control.asr is not None
     assert control.asr >= 0.8
@@ -79,3 +82,18 @@ def test_too_few_images(tiny_model: HubModel, tiny_set: ImageSet) -> None:
     two = tiny_set.subset(torch.tensor([0, 1]))
     with pytest.raises(DataError):
         next(selftest(tiny_model, two, plant=PlantSettings(poison_rate=0.99), settings=QUICK))
+
+
+def test_too_high_a_rate_is_refused_before_anything_is_tuned(
+    tiny_model: HubModel, tiny_set: ImageSet
+) -> None:
+    stages: list[str] = []
+
+    def noted(items: Iterable[T], description: str = "", total: float | None = None) -> Iterable[T]:
+        stages.append(description)
+        return items
+
+    plant = PlantSettings(poison_rate=0.99)
+    with pytest.raises(DataError, match="cannot be poisoned"):
+        next(selftest(tiny_model, tiny_set, plant=plant, settings=QUICK, progress=noted))
+    assert stages == []

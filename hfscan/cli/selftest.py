@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hfscan.selftest import Control
-    from hfscan.types import HubModel
+    from hfscan.types import HubModel, Verdict
 
 IMAGES = 2500
 """At most so many clean images are used."""
@@ -78,10 +78,10 @@ def selftest(
 
     So "nothing found" becomes "would have found". Half of the clean images
     plants a trigger by fine-tuning, the other half audits the copy, in fast
-    mode. One more copy is fine-tuned without a trigger, and must not be
-    suspected. The model itself is left as it was; the copies are thrown away.
+    mode. In one more copy, fine-tuned without a trigger, nothing must be
+    found. The model itself is left as it was; the copies are thrown away.
     Exit codes: 0 every planted trigger was caught, 1 one was missed, or the
-    copy without one was suspected, 2 it failed, 3 none could be planted.
+    copy without one was not cleared, 2 it failed, 3 none could be planted.
 
     [b]Examples[/b]
 
@@ -148,12 +148,12 @@ def selftest(
             progress=progress.passing,
         )
         copies = len(plant.attacks) * min(targets, loaded.num_classes)
-        without, *controls = progress(found, "fine-tuned copies", copies + 1)
+        *controls, without = progress(found, "fine-tuned copies", copies + 1)
     caught, planted = sum(c.caught for c in controls), sum(c.planted for c in controls)
     if json:
         rows = [
             {**asdict(c), "planted": c.planted, "caught": c.caught, "named": c.named}
-            for c in (without, *controls)
+            for c in (*controls, without)
         ]
         data = {
             "model": model,
@@ -164,13 +164,23 @@ def selftest(
         }
         print_data(dumps(data, indent=2))
     else:
-        Console().print(_table((without, *controls), loaded))
-        Console().print(_sentence(caught, planted, len(controls), without.accused), highlight=False)
-    passed = caught == planted and not without.accused
-    raise typer.Exit(EXIT_NOTHING if not planted else 0 if passed else EXIT_FAILED)
+        Console().print(_table((*controls, without), loaded))
+        Console().print(_sentence(caught, planted, len(controls), without.verdict), highlight=False)
+    raise typer.Exit(_code(caught, planted, without.verdict))
 
 
-def _sentence(caught: int, planted: int, copies: int, accused: bool) -> str:
+def _code(caught: int, planted: int, without: Verdict) -> int:
+    from hfscan.types import Verdict
+
+    if not planted:
+        return EXIT_NOTHING
+    passed = caught == planted and without is Verdict.NO_BACKDOOR_FOUND
+    return 0 if passed else EXIT_FAILED
+
+
+def _sentence(caught: int, planted: int, copies: int, without: Verdict) -> str:
+    from hfscan.types import Verdict
+
     weak = copies - planted
     left = (
         f" In {weak} of {copies} copies the trigger hardly works; they do not count."
@@ -182,10 +192,12 @@ def _sentence(caught: int, planted: int, copies: int, accused: bool) -> str:
             "No trigger could be planted with these images: nothing is known of what an audit finds."
             " More images, --epochs or a higher --poison-rate may help."
         )
-    other = (
-        "The copy without a trigger is suspected, too: what was caught means nothing here."
-        if accused
-        else "The copy without a trigger is not suspected."
+    other = {
+        Verdict.NO_BACKDOOR_FOUND: "The copy without a trigger is not suspected.",
+        Verdict.INCONCLUSIVE: "Of the copy without a trigger the audit can say nothing.",
+    }.get(
+        without,
+        "The copy without a trigger is suspected, too: what was caught means nothing here.",
     )
     return f"Of {planted} planted backdoors, the audit would have caught {caught}.{left} {other}"
 

@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import pytest
 
-from hfscan.cli.selftest import _sentence
+from hfscan.cli.selftest import _code, _sentence
+from hfscan.types import Verdict
 
 from .conftest import Run
 from .support import Victims
 
+CLEARED = Verdict.NO_BACKDOOR_FOUND
 QUICK = ("--targets", "1", "--epochs", "1", "--tests", "maximum-margin")
 
 
 def test_as_json(run: Run, victims: Victims) -> None:
     done = run("selftest", victims.clean, "--clean-data", victims.data, *QUICK, "--json")
     assert done.code in (0, 1, 3)
-    assert [copy["attack"] for copy in done.json["copies"]] == ["none", "badnets", "blended"]
+    assert [copy["attack"] for copy in done.json["copies"]] == ["badnets", "blended", "none"]
     planted = sum(copy["planted"] for copy in done.json["copies"])
     assert done.json["planted"] == planted
     assert (done.code == 3) == (planted == 0)
@@ -30,16 +32,21 @@ def test_on_a_terminal(run: Run, victims: Victims) -> None:
 
 
 @pytest.mark.parametrize(
-    ("caught", "planted", "copies", "accused", "said"),
+    ("caught", "planted", "copies", "without", "code", "said"),
     [
-        (2, 2, 2, False, "caught 2. The copy without a trigger is not suspected."),
-        (1, 2, 4, False, "caught 1. In 2 of 4 copies the trigger hardly works"),
-        (2, 2, 2, True, "suspected, too: what was caught means nothing here"),
-        (0, 0, 2, False, "No trigger could be planted with these images: nothing is known"),
+        (2, 2, 2, CLEARED, 0, "caught 2. The copy without a trigger is not suspected."),
+        (1, 2, 4, CLEARED, 1, "caught 1. In 2 of 4 copies the trigger hardly works"),
+        (2, 2, 2, Verdict.BACKDOORED, 1, "suspected, too: what was caught means nothing here"),
+        (2, 2, 2, Verdict.SUSPICIOUS, 1, "suspected, too: what was caught means nothing here"),
+        (2, 2, 2, Verdict.INCONCLUSIVE, 1, "without a trigger the audit can say nothing"),
+        (0, 0, 2, CLEARED, 3, "No trigger could be planted with these images: nothing is known"),
     ],
 )
-def test_what_is_said(caught: int, planted: int, copies: int, accused: bool, said: str) -> None:
-    assert said in _sentence(caught, planted, copies, accused)
+def test_what_is_said(
+    caught: int, planted: int, copies: int, without: Verdict, code: int, said: str
+) -> None:
+    assert said in _sentence(caught, planted, copies, without)
+    assert _code(caught, planted, without) == code
 
 
 def test_unknown_attack(run: Run, victims: Victims) -> None:
