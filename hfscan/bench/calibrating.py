@@ -55,6 +55,21 @@ class Audited:
         return self.asr is None or self.asr >= MIN_ASR
 
 
+def missing(
+    animals: Iterable[Animal], known: Iterable[Audited], tests: Iterable[str]
+) -> list[Animal]:
+    """The networks that are still to be audited, in their order.
+
+    Args:
+        animals: All networks.
+        known: What is known of some of them.
+        tests: Names; a network without one of them was audited before it was there, or it could not be made.
+    """
+    wanted = set(tests)
+    done = {one.key for one in known if one.record.scores.keys() >= wanted}
+    return [animal for animal in animals if animal.spec.key not in done]
+
+
 def survey(
     animals: Iterable[Animal],
     task: Task,
@@ -155,12 +170,13 @@ def calibrated(
     return replace(made, rates=measured.rates), measured
 
 
-def described(networks: Sequence[Audited], dataset: str) -> str:
+def described(networks: Sequence[Audited]) -> str:
     """The zoo in a few words, for people."""
     used = [one for one in networks if one.counts]
     measuring = [one for one in used if one.held_out]
     (clean, backdoored), (clean_measuring, backdoored_measuring) = map(_kinds, (used, measuring))
     families = sorted({one.record.network.architecture for one in used})
+    datasets = sorted({one.record.network.dataset for one in used})
     left_out = len(networks) - len(used)
     weak = (
         f"; {left_out} more were left out: their trigger works for less than {MIN_ASR:.0%}"
@@ -168,7 +184,7 @@ def described(networks: Sequence[Audited], dataset: str) -> str:
         else ""
     )
     return (
-        f"{clean} clean and {backdoored} backdoored networks ({', '.join(families)}) on {dataset}; "
+        f"{clean} clean and {backdoored} backdoored networks ({', '.join(families)}) on {', '.join(datasets)}; "
         f"{clean_measuring} and {backdoored_measuring} of them only measure, the others fit{weak}."
     )
 

@@ -10,6 +10,7 @@ import typer
 from hfscan.cli import options as o
 
 if TYPE_CHECKING:
+    from hfscan.bench.calibrating import Audited
     from hfscan.bench.tasks import Task
     from hfscan.bench.zoo import Animal
     from hfscan.calibration.fitting import Evaluation
@@ -47,8 +48,17 @@ def calibrate(
     ] = 5,
     results: Annotated[
         Path,
-        typer.Option(help="JSON lines; networks that are in it already are not audited again."),
+        typer.Option(
+            help="JSON lines; networks that are in it with all of today's tests are not audited again."
+        ),
     ] = Path("zoo.jsonl"),
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train/--no-train",
+            help="Train and audit the networks that are missing; otherwise fit with those in --results.",
+        ),
+    ] = True,
     out: Annotated[Path, typer.Option(help="The calibration.")] = Path("calibration.json"),
     pages: Annotated[
         Path | None,
@@ -83,6 +93,8 @@ def calibrate(
 
       hfscan calibrate --dataset gtsrb --out gtsrb.json --pages ./gtsrb
 
+      hfscan calibrate --no-train --results zoo.jsonl --out calibration.json
+
       hfscan audit user/model --clean-data gtsrb --calibration gtsrb.json
     """
     import json
@@ -90,27 +102,22 @@ def calibrate(
     from hfscan.bench.calibrating import calibrated, described, read_audited
     from hfscan.bench.calibration_pages import write_pages
     from hfscan.bench.figure import new_figure
-    from hfscan.bench.tasks import load_task
-    from hfscan.bench.zoo import smaller, zoo
     from hfscan.cli.loading import prepare
     from hfscan.cli.output import say, write_atomically
 
     if pages is not None:
         new_figure(1)  # without matplotlib it ends here, not after hours
     prepare(threads, quiet)
-    task = smaller(load_task(dataset, data), images)
-    animals = zoo(task.name, len(task.train.classes), epochs=epochs, clean=clean)
-    known = read_audited(results) if results.exists() else []
-    done = {one.key for one in known}
-    todo = [animal for animal in animals if animal.spec.key not in done]
-    if not quiet and len(todo) < len(animals):
-        say(f"{len(animals) - len(todo)} of {len(animals)} networks are in {results} already")
-    _audit_all(todo, task, results, cache=cache, quiet=quiet)
-    wanted = {animal.spec.key for animal in animals}
-    networks = [one for one in read_audited(results) if one.key in wanted]
-    made, measured = calibrated(
-        networks, name=name or dataset, description=described(networks, task.name)
-    )
+    if train:
+        networks = _audit_missing(
+            *_planned(dataset, data, images=images, epochs=epochs, clean=clean),
+            results=results,
+            cache=cache,
+            quiet=quiet,
+        )
+    else:
+        networks = read_audited(results)
+    made, measured = calibrated(networks, name=name or dataset, description=described(networks))
     write_atomically(out, json.dumps(made.to_dict(), indent=1) + "\n")
     if pages is not None:
         write_pages(networks, made, measured, pages)
@@ -119,19 +126,41 @@ def calibrate(
         say(f"written: {out}; hfscan audit takes it with --calibration {out}")
 
 
-def _audit_all(
-    todo: list[Animal], task: Task, results: Path, *, cache: Path | None, quiet: bool
-) -> None:
-    """Train and audit networks, and write each as it comes."""
-    from hfscan.bench.calibrating import append_audited, survey
-    from hfscan.bench.victims import Victims, cache_folder
-    from hfscan.cli.output import bars
+def _planned(
+    dataset: str, data: Path | None, *, images: int, epochs: int, clean: int
+) -> tuple[Task, list[Animal]]:
+    """What the networks are trained on, and which they are."""
+    from hfscan.bench.tasks import load_task
+    from hfscan.bench.zoo import smaller, zoo
 
+    task = smaller(load_task(dataset, data), images)
+    return task, zoo(task.name, len(task.train.classes), epochs=epochs, clean=clean)
+
+
+def _audit_missing(
+    task: Task, animals: list[Animal], *, results: Path, cache: Path | None, quiet: bool
+) -> list[Audited]:
+    """Train and audit the networks that are not in the results with all tests, and write each as it comes.
+
+    Returns:
+        All the networks, in the order of the results.
+    """
+    from hfscan.bench.calibrating import append_audited, missing, read_audited, survey
+    from hfscan.bench.victims import Victims, cache_folder
+    from hfscan.cli.output import bars, say
+    from hfscan.model_tests import TESTS
+
+    known = read_audited(results) if results.exists() else []
+    todo = missing(animals, known, TESTS)
+    if not quiet and len(todo) < len(animals):
+        say(f"{len(animals) - len(todo)} of {len(animals)} networks are in {results} already")
     with bars(quiet) as progress:
         victims = Victims(cache or cache_folder())
         found = survey(todo, task, victims, progress=progress.passing)
         for one in progress(found, "networks", len(todo)):
             append_audited(results, one)
+    wanted = {animal.spec.key for animal in animals}
+    return [one for one in read_audited(results) if one.key in wanted]
 
 
 def _show(measured: Evaluation, format: TableFormat) -> None:

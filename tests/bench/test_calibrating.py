@@ -12,6 +12,7 @@ from hfscan.bench.calibrating import (
     calibrated,
     described,
     markdown,
+    missing,
     read_audited,
     survey,
 )
@@ -20,6 +21,7 @@ from hfscan.bench.victims import BENIGN, Victims, VictimSpec
 from hfscan.bench.zoo import Animal, zoo
 from hfscan.calibration import NetworkFacts, Record, Score
 from hfscan.errors import DataError, UsageError
+from hfscan.model_tests import TESTS
 from hfscan.types import AuditSettings
 
 QUICK = AuditSettings(images=4, steps=1, mode="fast", effort=0.05, tests=("vulnerability",))
@@ -31,7 +33,7 @@ def made(animal: Animal, statistic: float, asr: float = 1.0) -> Audited:
     clean = spec.attack == BENIGN
     record = Record(
         NetworkFacts(spec.architecture, (3, 32, 32), 10, spec.dataset),
-        {"vulnerability": Score(statistic, spec.target)},
+        {name: Score(statistic, spec.target) for name in TESTS},
         attack="" if clean else spec.attack,
         target=None if clean else spec.target,
         seed=spec.seed,
@@ -65,6 +67,14 @@ def test_a_network_is_trained_and_audited(victims: Victims, task: Task, tmp_path
     assert set(clean.record.scores) <= {"vulnerability"}
 
 
+def test_missing_networks_and_those_audited_before_a_test_came_are_to_be_audited() -> None:
+    animals, networks = zoo("cifar10", 10), audited_zoo()
+    older = replace(networks[3].record, scores={"vulnerability": Score(2.0, 1)})
+    networks[3] = replace(networks[3], record=older)
+    assert missing(animals, networks[:-2], TESTS) == [animals[3], *animals[-2:]]
+    assert missing(animals, networks, ["vulnerability"]) == []
+
+
 def test_one_half_fits_and_the_other_measures() -> None:
     networks = audited_zoo()
     calibration, measured = calibrated(networks, name="zoo", description="of a test")
@@ -95,8 +105,8 @@ def test_a_backdoor_that_does_not_work_is_left_out() -> None:
     weak = [replace(one, asr=0.3) if one.record.attack == "ssba" else one for one in networks]
     _, measured = calibrated(weak, name="zoo", description="")
     assert "ssba" not in {row.attack for row in measured.rows}
-    assert "10 more were left out: their trigger works for less than 50%" in described(weak, "x")
-    assert "left out" not in described(networks, "x")
+    assert "10 more were left out: their trigger works for less than 50%" in described(weak)
+    assert "left out" not in described(networks)
 
 
 def test_too_few_clean_networks() -> None:

@@ -37,6 +37,20 @@ def test_what_was_audited_is_not_audited_again(run: Run, zoo: Path, tmp_path: Pa
     assert made.rates["clean"].networks == 15
 
 
+def test_without_training_the_results_decide(run: Run, zoo: Path, tmp_path: Path) -> None:
+    lines = zoo.read_text().splitlines()
+    some = tmp_path / "some.jsonl"
+    some.write_text("\n".join(lines[:50]) + "\n")
+    out = tmp_path / "c.json"
+    done = run("calibrate", "--no-train", "--results", some, "--out", out, "--quiet")
+    assert done.code == 0
+    assert "on cifar10; " in load(out).description
+    assert some.read_text().splitlines() == lines[:50]
+    done = run("calibrate", "--no-train", "--results", tmp_path / "none.jsonl", "--out", out)
+    assert done.code == EXIT_FAILED
+    assert "cannot be read as results" in done.err
+
+
 def test_the_table_in_a_terminal(run: Run, zoo: Path, tmp_path: Path) -> None:
     done = run("calibrate", "--results", zoo, "--out", tmp_path / "c.json", "--quiet")
     assert done.code == 0
