@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hfscan.bench.calibrating import calibrated, markdown, read_audited
-from hfscan.calibration import NetworkFacts, is_near, shipped
+from hfscan.bench.calibrating import calibrated, described, markdown, read_audited
+from hfscan.calibration import Calibration, NetworkFacts, is_near, shipped
 from hfscan.types import TestResult, Verdict
 from hfscan.verdict import conclude
 
@@ -25,12 +25,13 @@ def test_what_is_shipped_can_be_read() -> None:
     assert len({each.name for each in shipped()}) == len(shipped()) > 0
 
 
-def test_it_is_what_the_published_audits_give() -> None:
-    networks = read_audited(EXAMPLES / "zoo.jsonl")
-    (cifar10,) = (each for each in shipped() if each.name == "cifar10")
-    made, measured = calibrated(networks, name=cifar10.name, description=cifar10.description)
-    assert made == cifar10
-    assert markdown(measured) in (EXAMPLES / "tables.md").read_text()
+@pytest.mark.parametrize("calibration", shipped(), ids=lambda each: each.name)
+def test_it_is_what_the_published_audits_give(calibration: Calibration) -> None:
+    folder = EXAMPLES / calibration.name
+    networks = read_audited(folder / "zoo.jsonl")
+    made, measured = calibrated(networks, name=calibration.name, description=described(networks))
+    assert made == calibration
+    assert markdown(measured) in (folder / "tables.md").read_text()
 
 
 def test_networks_of_cifar10_are_near() -> None:
