@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from hfscan.fmt.profile import profile
@@ -79,27 +80,36 @@ class FeatureMaps:
     def judge(self, layers: Sequence[LayerAudit], clean_predictions: Sequence[int]) -> TestResult:
         """Test a network by what feature map testing has seen of it; only a calibration gives a p-value.
 
+        It cannot be made of channels that were screened with a few images: where one or two of them end up is no share.
+
         Args:
             layers: From an audit, or from `hfscan.fmt.profile`.
             clean_predictions: Predicted classes of the same images as they were, counts ``(K,)``.
         """
         tested = [layer for layer in layers if not layer.skipped and layer.tested.any()]
-        reason = too_few(len(clean_predictions)) or ("" if tested else "no channel was tested")
-        if reason:
+        images = sum(clean_predictions)
+        if reason := too_few(len(clean_predictions)) or _obstacle(tested, images):
             return TestResult(NAME, None, None, None, (), UNIT, reason)
-        flows = np.mean([self._flow(layer, clean_predictions) for layer in tested], axis=0)
+        clean = np.array(clean_predictions) / images
+        flows = np.mean([self._flow(layer, clean) for layer in tested], axis=0)
         statistic, _, target = stands_out(flows, 0.0, usual=self.usual_spread)
         figures = tuple(round(float(flow), 4) for flow in flows)
         return TestResult(NAME, statistic, None, target, figures, UNIT)
 
-    def _flow(self, layer: LayerAudit, clean_predictions: Sequence[int]) -> FloatArray:
+    def _flow(self, layer: LayerAudit, clean: npt.NDArray[np.float64]) -> FloatArray:
         """Into each class, from the channels of a layer that send most, ``(K,)``."""
-        seen = layer.tested > 0
-        clean = np.array(clean_predictions) / max(1, sum(clean_predictions))
-        shares = layer.predictions[seen, -1] / layer.tested[seen, None]
+        shares = layer.predictions[:, -1] / layer.tested[:, None]
         flow = np.sort((shares - clean) / np.maximum(1 - clean, 1e-9), axis=0)
         count = max(1, round(self.top * len(flow)))
         return np.asarray(flow[-count:].mean(0), np.float32)
+
+
+def _obstacle(tested: Sequence[LayerAudit], images: int) -> str:
+    if not tested:
+        return "no channel was tested"
+    if any((layer.tested < images).any() for layer in tested):
+        return "channels were tested with a few of the images only"
+    return ""
 
 
 def _classes(layers: Sequence[LayerAudit]) -> int:
