@@ -165,18 +165,22 @@ class Halving:
 
 
 def _best(entries: Mapping[int, Entry], count: int | None, classes: int) -> Tensor:
-    """The classes whose triggers promise most, int64 ``(P,)``; all of them at first."""
+    """The classes whose triggers promise most, of those that can go on, int64 ``(P,)``; all of them at first."""
     if not entries or count is None:
         return torch.arange(classes)
-    order = sorted(range(classes), key=lambda target: entries[target].loss)
-    return torch.tensor(sorted(order[:count]))
+    return torch.tensor(sorted(_by_loss(entries)[:count]))
+
+
+def _by_loss(entries: Mapping[int, Entry]) -> list[int]:
+    """The classes whose triggers were not dropped, the most promising first."""
+    alive = [target for target in entries if entries[target].trigger.parameters.numel()]
+    return sorted(alive, key=lambda target: entries[target].loss)
 
 
 def _forget(entries: dict[int, Entry], needed: int) -> None:
     """Drop the parameters of triggers that neither go on nor may be shown: of many classes they fill the memory."""
-    by_loss = sorted(entries, key=lambda target: entries[target].loss)
     by_success = sorted(entries, key=lambda target: -entries[target].trigger.success)
-    for target in set(entries) - {*by_loss[:needed], *by_success[: needed + SHOWN]}:
+    for target in set(entries) - {*_by_loss(entries)[:needed], *by_success[: needed + SHOWN]}:
         entry = entries[target]
         nothing = replace(entry.trigger, parameters=entry.trigger.parameters[:0])
         entries[target] = replace(entry, trigger=nothing)
