@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 from dask_cluster import DaskCluster
+from torch import nn
 
 import hfscan
 from hfscan.channels import ConvLayer
 from hfscan.cluster import CLUSTERS
 from hfscan.errors import UsageError
 from hfscan.models.preactresnet import preactresnet18
-from hfscan.pipeline.spreading import Part, balanced
+from hfscan.pipeline.spreading import Part, Work, balanced, profile_part
 from hfscan.types import AuditReport, AuditSettings, HubModel, ImageSet
 
 SETTINGS = AuditSettings(images=8, steps=1, mode="fast", effort=0.5)
@@ -63,6 +64,13 @@ def test_what_was_lost_is_tested_here(planted_model: HubModel, tiny_set: ImageSe
     reason = "its worker was lost (ConnectionError: gone)"
     assert f"Some layers were tested on this machine: {reason}." in spread.notes
     assert spread.to_dict()["layers"] == alone.to_dict()["layers"]
+
+
+def test_a_part_of_a_network_with_an_unused_layer(tiny_net: nn.Module, tiny_set: ImageSet) -> None:
+    tiny_net.unused = nn.Conv2d(3, 4, 3)
+    (found,) = profile_part(("conv2",), Work(tiny_net, tiny_set, SETTINGS))
+    assert found.layer.name == "conv2"
+    assert found.tested.any()
 
 
 def test_a_budget_is_for_one_machine(planted_model: HubModel, tiny_set: ImageSet) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -94,12 +94,11 @@ def profile(
         UsageError: The precision does not keep the network's answers.
     """
     engine = make_engine(net, images, settings, memory=memory, batch_size=batch_size)
-    budget = Pace(engine, clock or Clock(None), progress)
+    layers = [layer for layer in engine.layers if only is None or layer.name in only]
+    budget = Pace(engine, layers, clock or Clock(None), progress)
     order = image_order(images, settings.seed)
-    for layer in engine.layers:
-        if only is not None and layer.name not in only:
-            budget.leave(layer)
-        elif layer.skipped:
+    for layer in layers:
+        if layer.skipped:
             yield LayerProfile(layer, skipped=layer.skipped)
         elif recall and (known := recall(layer)):
             budget.leave(layer)
@@ -145,16 +144,19 @@ class Pace:
 
     Args:
         engine: What does the work.
+        layers: All that there is to do.
         clock: When to be done.
         progress: Shaped like ``rich.progress.track``.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, progress: Progress) -> None:
+    def __init__(
+        self, engine: Engine, layers: Sequence[ConvLayer], clock: Clock, progress: Progress
+    ) -> None:
         self._engine, self._clock = engine, clock
         settings, images = engine.settings, len(engine.pixels)
         self._effort = 1.0 if settings.mode == "exact" else settings.effort
         usual = plan(self._effort, images)
-        layers = [layer for layer in engine.layers if not layer.skipped]
+        layers = [layer for layer in layers if not layer.skipped]
         costs = {layer.name: engine.cost(layer) for layer in layers}
         self._exact = {e.name: e.channels * images * costs[e.name] for e in layers}
         self._planned = {e.name: usual.pairs(e.channels) * costs[e.name] for e in layers}
