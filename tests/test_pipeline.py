@@ -4,7 +4,7 @@ import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -28,6 +28,7 @@ from hfscan.types import (
     Progress,
     Repaired,
     RepairSettings,
+    TestResult,
     Verdict,
     silent,
 )
@@ -231,6 +232,42 @@ def test_too_few_classes_for_a_test(tiny_set: ImageSet) -> None:
     assert report.verdict is Verdict.INCONCLUSIVE
     assert "2 classes are too few" in report.reason
     assert [layer.skipped for layer in report.layers] == [""]
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A test that finds a class, and takes all the time there is."""
+
+    monkeypatch: pytest.MonkeyPatch
+    name: ClassVar[str] = "slow"
+
+    def run(
+        self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
+    ) -> TestResult:
+        self.monkeypatch.setattr("hfscan.clock.Clock.left", lambda clock: 0.0)
+        return TestResult(self.name, 9.0, 1e-6, 1, (0.0, 9.0, 0.0, 0.0), "")
+
+
+def test_a_verdict_without_time_for_any_layer(
+    tiny_model: HubModel, tiny_set: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tests = [Slow(monkeypatch)]
+    report = hfscan.audit(tiny_model, tiny_set, settings=SETTINGS, tests=tests, budget=1e6)
+    assert all("time budget" in layer.skipped for layer in report.layers)
+    assert (report.verdict, report.target) == (Verdict.BACKDOORED, 1)
+    assert report.p_value == 1e-6
+
+
+def test_all_layers_fail(
+    tiny_model: HubModel, tiny_set: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("hfscan.fmt.engine.start", fails)
+    report = hfscan.audit(tiny_model, tiny_set, settings=SETTINGS)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert report.reason == "none of its conv layers can be tested"
 
 
 # --- images that do not fit

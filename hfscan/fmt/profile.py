@@ -14,6 +14,7 @@ from hfscan.clock import Clock
 from hfscan.fmt.engine import Engine, make_engine
 from hfscan.fmt.memory import give_back
 from hfscan.fmt.screen import Plan, Screen, image_order, plan, single
+from hfscan.reasons import LAYER_OUT_OF_TIME
 from hfscan.types import (
     AuditSettings,
     BoolArray,
@@ -104,7 +105,7 @@ def profile(
             budget.leave(layer)
             yield known
         elif budget.over():
-            yield LayerProfile(layer, skipped="the time budget ended before it was tested")
+            yield LayerProfile(layer, skipped=LAYER_OUT_OF_TIME)
         else:
             yield _profile(Screen(engine, layer, budget.plan(layer), order, target), budget)
     budget.finish()

@@ -31,7 +31,7 @@ from hfscan.pipeline.inputs import check_settings, fitted
 from hfscan.pipeline.pictures import draw_channels, trigger_pictures, without_pictures
 from hfscan.pipeline.spreading import Part, Work, profile_elsewhere
 from hfscan.pipeline.testing import judge, limits_of, make_tests, run_tests, timed
-from hfscan.reasons import NO_CONV, NOTHING_TESTED
+from hfscan.reasons import LAYER_OUT_OF_TIME, NO_CONV, NOTHING_TESTED
 from hfscan.types import (
     AuditReport,
     AuditSettings,
@@ -46,7 +46,7 @@ from hfscan.types import (
     Verdict,
     silent,
 )
-from hfscan.verdict import disagreements, obstacle
+from hfscan.verdict import Conclusion, disagreements, obstacle
 
 PACKAGES = ("hfscan", "torch", "timm", "huggingface-hub", "datasets", "scikit-learn")
 
@@ -155,6 +155,8 @@ def audit(
     kept.discard()
     results = calibrated.applied(results + judge(tests, layers, draft.clean_predictions))
     conclusion = calibrated.conclude(results)
+    if all(layer.skipped not in ("", LAYER_OUT_OF_TIME) for layer in layers):
+        conclusion = Conclusion(Verdict.INCONCLUSIVE, NOTHING_TESTED)
     triggers = trigger_pictures(results, conclusion.target)
     results = without_pictures(results)
     draft = dataclasses.replace(
@@ -173,8 +175,6 @@ def audit(
             *disagreements(results, draft.model.label),
         ),
     )
-    if all(layer.skipped for layer in layers):
-        return dataclasses.replace(draft, reason=NOTHING_TESTED)
     report = dataclasses.replace(
         draft,
         verdict=conclusion.verdict,

@@ -19,6 +19,7 @@ from hfscan.fmt import (
 )
 from hfscan.fmt.precision import working_copy
 from hfscan.model_tests import TESTS, ChannelTest, ModelTest
+from hfscan.reasons import TEST_OUT_OF_TIME
 from hfscan.types import (
     AuditSettings,
     ImageSet,
@@ -94,8 +95,7 @@ def _run_test(
     try:
         return test.run(net, clean, seed=seed, progress=progress)
     except TimeUpError:
-        reason = "the time budget ended before it was done"
-        return TestResult(test.name, None, None, None, (), "", reason)
+        return TestResult(test.name, None, None, None, (), "", TEST_OUT_OF_TIME)
     finally:
         give_back()
 
