@@ -115,6 +115,24 @@ def test_only_the_layer_in_work_is_lost(
     assert not any(tmp_path.iterdir())
 
 
+def test_an_interruption_while_pictures_are_drawn(
+    planted_model: HubModel, tiny_set: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hfscan.pipeline.auditing.draw_channels", killed)
+        with pytest.raises(KilledError):
+            hfscan.audit(planted_model, tiny_set, settings=SETTINGS, state=tmp_path)
+    monkeypatch.setattr("hfscan.fmt.engine.start", killed)  # no layer is tested again
+    monkeypatch.setattr("hfscan.pipeline.auditing.run_tests", killed)
+    assert hfscan.audit(
+        planted_model, tiny_set, settings=SETTINGS, state=tmp_path, resume=True
+    ).pictures
+    assert not any(tmp_path.iterdir())
+
+
 def test_other_settings_are_another_audit(
     planted_model: HubModel, tiny_set: ImageSet, tmp_path: Path
 ) -> None:

@@ -152,7 +152,6 @@ def audit(
             kept.keep_layer(layer)
             profiles.append(layer)
         layers = tuple(_judge(layer, detector) for layer in profiles)
-    kept.discard()
     results = calibrated.applied(results + judge(tests, layers, draft.clean_predictions))
     conclusion = calibrated.conclude(results)
     if all(layer.skipped not in ("", LAYER_OUT_OF_TIME) for layer in layers):
@@ -182,11 +181,12 @@ def audit(
         target=conclusion.target,
         p_value=conclusion.p_value,
     )
-    if not pictures or clock.left() <= 0:
-        return report
-    with timed(seconds, "pictures"):
-        drawn = draw_channels(model.net, sample, report, memory=memory)
-    return dataclasses.replace(report, pictures=(*drawn, *triggers))
+    if pictures and clock.left() > 0:
+        with timed(seconds, "pictures"):
+            drawn = draw_channels(model.net, sample, report, memory=memory)
+        report = dataclasses.replace(report, pictures=(*drawn, *triggers))
+    kept.discard()
+    return report
 
 
 def _precision(model: HubModel, sample: ImageSet, settings: AuditSettings, clock: Clock) -> Choice:
