@@ -54,7 +54,7 @@ def state_folder() -> Path:
 def audits_folder() -> Path:
     """Where interrupted audits are kept; those of more than a month ago are thrown away."""
     folder = state_folder() / "audits"
-    for audit in folder.glob("*"):
+    for audit in folder.glob(32 * "[0-9a-f]"):  # as `AuditState` names them; others are not ours
         with contextlib.suppress(OSError):
             if time.time() - audit.stat().st_mtime > KEPT_SECONDS:
                 shutil.rmtree(audit)
