@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import posixpath
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -28,7 +29,7 @@ _HUB = "https://huggingface.co"
 _SEVERITY = {"error": "8.0", "warning": "5.0"}
 """GitHub's scale: from 7.0 on it is high, from 4.0 on medium."""
 
-_LOCAL = ("/", "./", "../", "local-dir:")
+_DRIVE = re.compile(r"[A-Za-z]:/")
 _NAME_MAX = 255
 _PROSE = 600
 _SHOWN_CHANNELS = 10
@@ -176,16 +177,19 @@ def _file(report: AuditReport) -> Json:
         return {"uri": _path(name), "uriBaseId": "MODEL"}
     folder = report.model.ref.removeprefix("local-dir:")
     path = posixpath.normpath(posixpath.join(folder, name) if name else folder or ".")
+    if _DRIVE.match(path):
+        return {"uri": f"file:///{path[:2]}{_path(path[2:])}"}
     return {"uri": ("file://" if path.startswith("/") else "") + _path(path)}
 
 
 def _on_hub(report: AuditReport) -> bool:
-    return bool(report.model.weights_file) and not report.model.ref.startswith(_LOCAL)
+    """A model from the Hub has the commit that it was loaded from; a folder or a module has none."""
+    return report.model.revision is not None
 
 
 def _base(report: AuditReport) -> str:
-    revision = report.model.revision or "main"
-    return f"{_HUB}/{_path(report.model.ref)}/resolve/{quote(revision, safe='', errors='replace')}/"
+    revision = quote(report.model.revision or "", safe="", errors="replace")
+    return f"{_HUB}/{_path(report.model.ref)}/resolve/{revision}/"
 
 
 def _path(text: str) -> str:

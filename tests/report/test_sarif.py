@@ -101,6 +101,8 @@ def test_the_file_of_a_hub_model() -> None:
         ("../net", "../net/model.safetensors"),
         ("local-dir:a/./b", "a/b/model.safetensors"),
         ("/srv/my net", "file:///srv/my%20net/model.safetensors"),
+        ("..", "../model.safetensors"),
+        ("C:/my net", "file:///C:/my%20net/model.safetensors"),
     ],
 )
 def test_the_file_of_a_folder(ref: str, uri: str) -> None:
