@@ -10,15 +10,18 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from hfscan.channels import ConvLayer
+from hfscan.clock import Clock
 from hfscan.fmt import Choice, LayerProfile
-from hfscan.types import AuditSettings, DataFacts, ModelFacts, TestResult
+from hfscan.reasons import TEST_OUT_OF_TIME
+from hfscan.types import AuditSettings, DataFacts, HubModel, TestResult
 from hfscan.types.read import typed
 
 ARRAYS = ("accuracy", "predictions", "verified", "tested", "found", "control")
@@ -30,31 +33,43 @@ DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFil
 class AuditState:
     """One audit's folder. Every file in it is whole: it was written aside and moved there.
 
-    What cannot be written is not kept, and that is all: the audit goes on.
+    What cannot be written is not kept, and that is all: the audit goes on. What a time budget ended is not kept
+    either.
 
     Args:
         folder: Made when it is needed; None keeps nothing.
         resume: Whether to read what is there already.
+        clock: Once its time is over, nothing more is kept.
+        target: The suspected class that layers are tested with. It follows from the calibration and from the
+            tests that were made, which are not in the folder's name.
     """
 
     folder: Path | None = None
     resume: bool = False
+    clock: Clock = field(default_factory=lambda: Clock(None))
+    target: int | None = None
 
     @classmethod
     def of(
         cls,
         root: Path | None,
-        model: ModelFacts,
+        model: HubModel,
         data: DataFacts,
         settings: AuditSettings,
+        clock: Clock,
         *,
         resume: bool,
     ) -> AuditState:
-        """The state below ``root`` of exactly this model, these images and these settings."""
+        """The state below ``root`` of exactly this model, these images and these settings.
+
+        With a budget time decides how thoroughly layers are tested, so such audits have a state of their own.
+        """
         if root is None:
             return cls()
-        what = [model.weights_sha256, model.architecture, data.fingerprint, asdict(settings)]
-        return cls(root / hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32], resume)
+        budgeted = clock.seconds is not None
+        what = [*_identity(model), data.fingerprint, asdict(settings), budgeted, version("hfscan")]
+        name = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
+        return cls(root / name, resume, clock)
 
     def choice(self) -> Choice | None:
         """The precision that was settled on."""
@@ -75,14 +90,15 @@ class AuditState:
         return None
 
     def keep_tests(self, tests: tuple[TestResult, ...]) -> None:
-        """Keep the results of the model-level tests."""
-        self._write_json("tests.json", [asdict(test) for test in tests])
+        """Keep the results of the model-level tests, if time ended none of them."""
+        if all(test.skipped != TEST_OUT_OF_TIME for test in tests):
+            self._write_json("tests.json", [asdict(test) for test in tests])
 
     def layer(self, layer: ConvLayer) -> LayerProfile | None:
         """The profile of a layer."""
         if self.folder is None or not self.resume:
             return None
-        path = self.folder / _file_name(layer)
+        path = self.folder / self._file_name(layer)
         with contextlib.suppress(*DAMAGED), np.load(path, allow_pickle=False) as data:
             arrays = {name: data[name] for name in ARRAYS}
             if arrays["tested"].shape == (layer.channels,):
@@ -93,7 +109,7 @@ class AuditState:
         """Keep the profile of a layer that was tested."""
         arrays = {name: getattr(profile, name) for name in ARRAYS}
         if not profile.skipped:
-            self._write(_file_name(profile.layer), lambda stream: np.savez(stream, **arrays))
+            self._write(self._file_name(profile.layer), lambda stream: np.savez(stream, **arrays))
 
     def discard(self) -> None:
         """Forget everything: the audit is done."""
@@ -112,7 +128,7 @@ class AuditState:
         self._write(name, lambda stream: stream.write(text.encode()))
 
     def _write(self, name: str, fill: Callable[[BinaryIO], Any]) -> None:
-        if self.folder is None:
+        if self.folder is None or self.clock.left() <= 0:
             return
         with contextlib.suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +137,12 @@ class AuditState:
                 fill(stream)
             Path(scratch).replace(self.folder / name)
 
+    def _file_name(self, layer: ConvLayer) -> str:
+        """A name of a file for any name of a layer."""
+        what = json.dumps([layer.name, self.target])
+        return hashlib.sha256(what.encode()).hexdigest()[:24] + ".npz"
 
-def _file_name(layer: ConvLayer) -> str:
-    """A name of a file for any name of a layer."""
-    return hashlib.sha256(layer.name.encode()).hexdigest()[:24] + ".npz"
+
+def _identity(model: HubModel) -> tuple[Any, ...]:
+    """What decides the outputs of a model; other files with the same weights may normalize or connect otherwise."""
+    return model.weights_sha256, model.architecture, model.mean, model.std, repr(model.net)

@@ -17,10 +17,12 @@ from torch import Tensor, nn
 import hfscan
 from hfscan.audit_state import AuditState
 from hfscan.channels import ConvLayer
+from hfscan.clock import Clock
 from hfscan.fmt import Choice, LayerProfile
 from hfscan.fmt.reverse import Start, start
 from hfscan.model_tests import MaximumMargin
-from hfscan.types import AuditReport, AuditSettings, HubModel, ImageSet
+from hfscan.reasons import TEST_OUT_OF_TIME
+from hfscan.types import AuditReport, AuditSettings, HubModel, ImageSet, TestResult
 
 SETTINGS = AuditSettings(images=40, steps=2, step_size=0.1, eps=0.3, mode="fast", effort=0.4)
 TESTS = {"maximum-margin": lambda _: MaximumMargin(starts=1, steps=5)}
@@ -133,26 +135,55 @@ def test_an_interruption_while_pictures_are_drawn(
     assert not any(tmp_path.iterdir())
 
 
-def test_other_settings_are_another_audit(
+def test_other_inputs_are_another_audit(
+    planted_model: HubModel, tiny_set: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def folder(
+        model: HubModel = planted_model,
+        images: ImageSet = tiny_set,
+        settings: AuditSettings = SETTINGS,
+        budget: float | None = None,
+    ) -> Path | None:
+        clock = Clock(budget)
+        return AuditState.of(tmp_path, model, images.facts, settings, clock, resume=True).folder
+
+    rectified = nn.Sequential(planted_model.net, nn.ReLU())
+    ours = folder()
+    others = [
+        folder(replace(planted_model, weights_sha256="1")),
+        folder(replace(planted_model, mean=(0.5, 0.5, 0.5))),
+        folder(replace(planted_model, std=(0.5, 0.5, 0.5))),
+        folder(replace(planted_model, net=rectified)),
+        folder(images=tiny_set.subset(tiny_set.labels.argsort())),
+        folder(settings=replace(SETTINGS, seed=1)),
+        folder(budget=60),
+    ]
+    assert folder() == ours
+    assert folder(replace(planted_model, ref="./moved")) == ours
+    monkeypatch.setattr("hfscan.audit_state.version", lambda _: "0.0.1")
+    assert len({ours, *others, folder()}) == 9
+
+
+def test_without_a_folder_nothing_is_kept(planted_model: HubModel, tiny_set: ImageSet) -> None:
+    what = planted_model, tiny_set.facts, SETTINGS, Clock(None)
+    assert AuditState.of(None, *what, resume=True).folder is None
+
+
+def test_tests_of_the_callers_own_are_not_kept(
     planted_model: HubModel, tiny_set: ImageSet, tmp_path: Path
 ) -> None:
-    def folder(settings: AuditSettings, images: ImageSet, sha: str) -> Path | None:
-        facts = replace(planted_model.facts, weights_sha256=sha)
-        return AuditState.of(tmp_path, facts, images.facts, settings, resume=True).folder
-
-    other = tiny_set.subset(tiny_set.labels.argsort())
-    folders = {
-        folder(SETTINGS, tiny_set, "0"),
-        folder(replace(SETTINGS, seed=1), tiny_set, "0"),
-        folder(SETTINGS, other, "0"),
-        folder(SETTINGS, tiny_set, "1"),
-    }
-    assert len(folders) == 4
-    assert folder(SETTINGS, tiny_set, "0") in folders
-    assert (
-        AuditState.of(None, planted_model.facts, tiny_set.facts, SETTINGS, resume=True).folder
-        is None
-    )
+    """Nobody knows what is behind their names."""
+    with pytest.raises(KilledError):
+        hfscan.audit(
+            planted_model,
+            tiny_set,
+            settings=SETTINGS,
+            tests=[MaximumMargin(starts=1, steps=5)],
+            state=tmp_path,
+            progress=KillAfter(6),
+        )
+    assert not list(tmp_path.glob("*/tests.json"))
+    assert list(tmp_path.glob("*/precision.json"))
 
 
 LAYER = ConvLayer("conv", 2)
@@ -177,6 +208,28 @@ def test_what_is_kept_comes_back(tmp_path: Path) -> None:
     assert AuditState(tmp_path / "audit").layer(LAYER) is None
     state.discard()
     assert not (tmp_path / "audit").exists()
+
+
+def test_what_time_ended_is_not_kept(tmp_path: Path) -> None:
+    made = TestResult("made", 1.0, 0.5, 0, (1.0,), "")
+    ended = TestResult("ended", None, None, None, (), "", TEST_OUT_OF_TIME)
+    state = AuditState(tmp_path, resume=True)
+    state.keep_tests((made, ended))
+    assert state.tests() is None
+    over = replace(state, clock=Clock(0))
+    over.keep_tests((made,))
+    over.keep_layer(PROFILE)
+    over.keep_choice(Choice("fp32"))
+    assert over.layer(LAYER) is over.choice() is over.tests() is None
+    state.keep_tests((made,))
+    assert state.tests() == (made,)
+
+
+def test_a_layer_tested_for_another_class_does_not_come_back(tmp_path: Path) -> None:
+    state = AuditState(tmp_path, resume=True, target=1)
+    state.keep_layer(PROFILE)
+    assert replace(state, target=None).layer(LAYER) is replace(state, target=2).layer(LAYER) is None
+    assert state.layer(LAYER) is not None
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"PK\x03\x04", b'{"name": 5, "agreement": 1}'])

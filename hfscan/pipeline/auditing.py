@@ -112,7 +112,7 @@ def audit(
     )
     if draft.reason:
         return draft
-    kept = AuditState.of(state, model.facts, clean.facts, settings, resume=resume)
+    kept = AuditState.of(state, model, clean.facts, settings, clock, resume=resume)
     seconds = dict(draft.seconds)
     by_name = tests is None
     if tests is None:
@@ -124,8 +124,10 @@ def audit(
         if results is None:
             limited = clock.share(TESTS_SHARE).limiting(progress)
             results = run_tests(model.net, clean, of_network, seed=settings.seed, progress=limited)
-            kept.keep_tests(results)
+            if by_name:
+                kept.keep_tests(results)
     conclusion = calibrated.conclude(results)
+    kept = dataclasses.replace(kept, target=conclusion.target)
     with timed(seconds, "channels"):
         choice = kept.choice() or _precision(model, sample, settings, clock)
         kept.keep_choice(choice)

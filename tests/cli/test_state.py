@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hfscan.audit_state import AuditState
 from hfscan.cli.state import KEPT_SECONDS, audits_folder, state_folder
+from hfscan.clock import Clock
 from hfscan.types import AuditSettings, HubModel, ImageSet
 
 
@@ -17,7 +18,7 @@ def aged(folder: Path, seconds: float) -> Path:
 
 def test_only_old_audits_are_thrown_away(planted_model: HubModel, tiny_set: ImageSet) -> None:
     def folder(seed: int) -> Path:
-        what = planted_model.facts, tiny_set.facts, AuditSettings(seed=seed)
+        what = planted_model, tiny_set.facts, AuditSettings(seed=seed), Clock(None)
         state = AuditState.of(state_folder() / "audits", *what, resume=True)
         assert state.folder is not None
         return state.folder
