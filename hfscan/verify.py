@@ -6,22 +6,23 @@ sign of a gradient near zero turns on that. How much is let through is stated wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hfscan.calibration import Calibration
-from hfscan.channels import ConvLayer
+from hfscan.channels import ConvLayer, conv_layers, one_image
 from hfscan.detectors import DETECTORS
 from hfscan.fmt.engine import Engine, Responses, make_engine
 from hfscan.fmt.profile import PASS_ERRORS
 from hfscan.fmt.screen import image_order
-from hfscan.metrics import accuracy, predict
 from hfscan.model_tests import ChannelTest
 from hfscan.pipeline import check_settings, fitted, low_outliers, run_tests
+from hfscan.pipeline.auditing import first_look
 from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.testing import judge, limits_of, make_tests
+from hfscan.reasons import TEST_OUT_OF_TIME
 from hfscan.report.text import p_equation, p_value, percent, plural
 from hfscan.types import (
     AuditReport,
@@ -31,9 +32,10 @@ from hfscan.types import (
     Precision,
     Progress,
     TestResult,
+    Verdict,
     silent,
 )
-from hfscan.verdict import P_BACKDOORED, P_SUSPICIOUS
+from hfscan.verdict import P_BACKDOORED, P_SUSPICIOUS, SEVERITY
 
 ACCURACY = 0.01
 """Largest difference of the clean accuracy that agrees."""
@@ -108,11 +110,31 @@ def verify(
     if not checks[1].agrees:
         return checks
     sample = clean.sample(report.settings.images, seed=report.settings.seed)
-    checks += _clean_images(model, clean, sample, report)
-    checks.append(_channels(model, sample, report, channels, seed, memory, progress))
+    looked = first_look(model, clean, sample, report.settings, limits_of(model.net, sample))
+    checks += _clean_images(looked, report)
+    chosen = choose(report, channels, seed)
+    checks.append(_channels(model, sample, report, chosen, memory, progress))
+    if looked.reason:
+        return [*checks, _inconclusive(looked, report)]
     calibrated = Calibrated.of(model.facts, calibration)
-    checks += _tests(model, clean, report, calibrated, progress)
-    return checks
+    if differ := _other_calibration(calibrated, report):
+        return [*checks, Check("verdict", None, differ)]
+    ours = _results(model, clean, report, calibrated, progress)
+    tests = [*_tests(report, calibrated, ours), *_missing(report, ours, looked)]
+    needed = [*checks[-1:], *tests] if channels else tests
+    layers = _layers(conv_layers(model.net, one_image(model.net, sample)), report)
+    return [*checks, layers, *tests, _verdict(report, calibrated, ours, needed)]
+
+
+def agreement(checks: Sequence[Check]) -> bool | None:
+    """Whether a report agrees: False if a check does not, None if its verdict could not be checked.
+
+    Args:
+        checks: From `verify`.
+    """
+    if any(check.agrees is False for check in checks):
+        return False
+    return checks[-1].agrees
 
 
 def weights(model: HubModel, report: AuditReport) -> Check:
@@ -138,23 +160,20 @@ def images(clean: ImageSet, report: AuditReport) -> Check:
     )
 
 
-def _clean_images(
-    model: HubModel, clean: ImageSet, sample: ImageSet, report: AuditReport
-) -> Iterator[Check]:
-    batch = limits_of(model.net, sample).batch
-    found = accuracy(model.net, clean, batch_size=batch)
+def _clean_images(looked: AuditReport, report: AuditReport) -> Iterator[Check]:
+    found = looked.clean_accuracy
     yield Check(
         "clean accuracy",
         abs(found - report.clean_accuracy) <= ACCURACY,
         f"{percent(found)}, the report has {percent(report.clean_accuracy)} "
         f"(may differ by {percent(ACCURACY, 0)})",
     )
-    counts = np.bincount(predict(model.net, sample, batch_size=batch), minlength=model.num_classes)
+    counts = np.asarray(looked.clean_predictions)
     moved = _moved(counts, np.asarray(report.clean_predictions))
     yield Check(
         "predictions of clean images",
         moved <= ACCURACY,
-        f"{percent(moved)} of {plural(len(sample), 'image')} are of other classes "
+        f"{percent(moved)} of {plural(int(counts.sum()), 'image')} are of other classes "
         f"(may be {percent(ACCURACY, 0)})",
     )
 
@@ -198,16 +217,18 @@ def _channels(
     model: HubModel,
     sample: ImageSet,
     report: AuditReport,
-    count: int,
-    seed: int,
+    chosen: Sequence[tuple[LayerAudit, int]],
     memory: int | None,
     progress: Progress,
 ) -> Check:
-    """Whether some channels, chosen at random, send their images where the report says."""
+    """Whether some channels send their images where the report says."""
     precision = report.settings.precision
-    chosen = choose(report, count, seed)
-    if not chosen or precision == "auto":
+    if not chosen:
         return Check("channels", None, "no channel was tested")
+    if precision == "auto":
+        return Check(
+            "channels", False, "the report does not say in which precision they were tested"
+        )
     try:
         engine = make_engine(model.net, sample, report.settings, memory=memory)
         layers = {layer.name: layer for layer in engine.layers}
@@ -265,47 +286,107 @@ def _moved_of_channel(
     return _moved(responses.counts(engine.classes)[channel], reported.predictions[channel])
 
 
-def _tests(
+def _layers(ours: Sequence[ConvLayer], report: AuditReport) -> Check:
+    """Whether the report knows all of the network's conv layers, tested or not."""
+    found = {layer.name: layer.channels for layer in ours}
+    same = found == {layer.layer: layer.channels for layer in report.layers}
+    said = f"{plural(len(found), 'layer')}, the report has {len(report.layers)}"
+    return Check("layers", same, said)
+
+
+def _inconclusive(looked: AuditReport, report: AuditReport) -> Check:
+    """The verdict where no test would mean anything."""
+    same = report.verdict is Verdict.INCONCLUSIVE
+    said = f"{looked.reason}; the report has {report.verdict.value}"
+    return Check("verdict", same, said)
+
+
+def _other_calibration(calibrated: Calibrated, report: AuditReport) -> str:
+    """Why the report's p-values cannot be compared; empty if they can."""
+    ours, theirs = (facts.name if facts else "" for facts in (calibrated.facts, report.calibration))
+    if ours == theirs:
+        return ""
+    if theirs:
+        return f"its p-values are from a calibration that is not here: {theirs}"
+    return f"its p-values are from no calibration, an audit here has {ours}"
+
+
+def _results(
     model: HubModel,
     clean: ImageSet,
     report: AuditReport,
     calibrated: Calibrated,
     progress: Progress,
-) -> Iterator[Check]:
-    """The model-level tests, and the verdict that follows from them."""
-    if not report.tests:
-        return
-    ours, theirs = (facts.name if facts else "" for facts in (calibrated.facts, report.calibration))
-    if ours != theirs:
-        yield Check(
-            "tests", None, f"their p-values are from a calibration that is not here: {theirs}"
-        )
-        return
+) -> dict[str, TestResult]:
+    """The model-level tests that the report's settings name, made again, by name."""
     tests = make_tests(report.settings.tests, model.net, clean)
     of_network = [test for test in tests if not isinstance(test, ChannelTest)]
     made = run_tests(model.net, clean, of_network, seed=report.settings.seed, progress=progress)
     made = calibrated.applied(made + judge(tests, report.layers, report.clean_predictions))
-    results = {result.name: result for result in made}
-    for test in report.tests:
-        if test.skipped or test.name not in results:
-            yield Check(test.name, None, test.skipped or "it cannot be made again by itself")
+    return {result.name: result for result in made}
+
+
+def _tests(
+    report: AuditReport, calibrated: Calibrated, ours: Mapping[str, TestResult]
+) -> Iterator[Check]:
+    """Those that the report has: what it shows, and what its verdict is made of."""
+    names = [test.name for test in report.tests]
+    for shown, counted in zip(report.tests, calibrated.applied(report.tests), strict=True):
+        made = ours.get(shown.name)
+        if made is None or names.count(shown.name) > 1:
+            yield Check(shown.name, None, "it cannot be made again by itself")
+        elif not _same(shown.p_value, counted.p_value):
+            yield Check(shown.name, False, "its p-value is not that of its statistic")
         else:
-            yield _test(test, results[test.name])
-    if any(not layer.skipped for layer in report.layers):
-        yield _verdict(report, calibrated)
+            yield _test(counted, made)
 
 
-def _verdict(report: AuditReport, calibrated: Calibrated) -> Check:
-    """Whether the verdict follows from the report's own test results."""
+def _missing(
+    report: AuditReport, ours: Mapping[str, TestResult], looked: AuditReport
+) -> Iterator[Check]:
+    """Those that the report should have; another version of hfscan may not have had them."""
+    known = report.versions.get("hfscan") == looked.versions["hfscan"]
+    made = {name for name, test in ours.items() if test.p_value is not None}
+    for name in sorted(made - {test.name for test in report.tests}):
+        yield Check(name, False if known else None, "the report does not have this test")
+
+
+def _verdict(
+    report: AuditReport,
+    calibrated: Calibrated,
+    ours: Mapping[str, TestResult],
+    needed: Sequence[Check],
+) -> Check:
+    """Whether the verdict follows from the report's own test results, and ours find nothing that it does not have.
+
+    Ours may find more without a lie in the report: time ended some of its tests, or rounding adds up.
+
+    Args:
+        report: The report.
+        calibrated: What gives the p-values.
+        ours: Results of the tests made again.
+        needed: Checks without which the verdict is not checked.
+    """
     found = calibrated.conclude(report.tests)
-    same = (found.verdict, found.target) == (report.verdict, report.target)
     said = f"{found.verdict.value} follows from its tests, the report has {report.verdict.value}"
-    return Check("verdict", same, said)
+    if report.verdict is Verdict.INCONCLUSIVE and all(layer.skipped for layer in report.layers):
+        return Check("verdict", None, "there is none: no layer was tested")
+    if (found.verdict, found.target) != (report.verdict, report.target):
+        return Check("verdict", False, said)
+    unchecked = [check.name for check in needed if check.agrees is None]
+    if unchecked:
+        return Check("verdict", None, f"{said}, but not checked: {', '.join(unchecked)}")
+    here = calibrated.conclude(list(ours.values())).verdict
+    if here in SEVERITY and found.verdict not in SEVERITY:
+        return Check("verdict", None, f"{said}, but {here.value} from the same tests made again")
+    return Check("verdict", True, said)
 
 
 def _test(theirs: TestResult, ours: TestResult) -> Check:
     """Whether a test says the same again: p-values that agree, and the same class if it stands out."""
-    if ours.skipped or ours.p_value is None or theirs.p_value is None:
+    if theirs.p_value is None:
+        return _without_p(theirs, ours)
+    if ours.p_value is None:
         return Check(theirs.name, None, ours.skipped or "it has no p-value")
     found = f"{p_equation(ours.p_value)}, the report has {p_value(theirs.p_value)}"
     bound = (
@@ -317,6 +398,22 @@ def _test(theirs: TestResult, ours: TestResult) -> Check:
         _same_p(ours.p_value, theirs.p_value) and not other,
         f"{found} ({bound})" + (", and another class stands out" if other else ""),
     )
+
+
+def _without_p(theirs: TestResult, ours: TestResult) -> Check:
+    """A test that says nothing: it must say nothing again, unless it was ended by time."""
+    reason = theirs.skipped or "it has no p-value"
+    if ours.p_value is None:
+        return Check(theirs.name, True, f"{reason}, and neither here")
+    return Check(
+        theirs.name,
+        theirs.skipped == TEST_OUT_OF_TIME,
+        f"{p_equation(ours.p_value)}, the report has none: {reason}",
+    )
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    return one == other if one is None or other is None else _same_p(one, other)
 
 
 def _same_p(one: float, other: float) -> bool:

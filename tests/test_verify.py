@@ -1,13 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from torch import nn
 
 import hfscan
+from hfscan.calibration import Calibration, NetworkFacts
 from hfscan.model_tests import MaximumMargin
+from hfscan.reasons import LAYER_OUT_OF_TIME, TEST_OUT_OF_TIME
 from hfscan.types import (
     AuditReport,
     AuditSettings,
@@ -15,9 +18,13 @@ from hfscan.types import (
     HubModel,
     ImageSet,
     LayerAudit,
+    Progress,
     TestResult,
+    Verdict,
+    silent,
 )
-from hfscan.verify import _test, choose, verify
+from hfscan.verify import Check, _test, choose, verify
+from hfscan.verify import agreement as agreed
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +60,7 @@ def test_a_report_agrees_with_itself(
         "clean accuracy",
         "predictions of clean images",
         "channels",
+        "layers",
         "maximum-margin",
         "verdict",
     ]
@@ -136,16 +144,179 @@ def test_what_cannot_be_compared(
     planted_model: HubModel, tiny_set: ImageSet, report: AuditReport
 ) -> None:
     (test,) = report.tests
-    skipped = replace(test, skipped="no time", statistic=None, p_value=None, target=None)
+    mine = replace(test, name="mine")
     settings = replace(report.settings, detector="Mine")
-    layers = tuple(LayerAudit(e.layer, e.channels, skipped="no time") for e in report.layers)
-    little = replace(report, settings=settings, tests=(skipped,), layers=layers)
+    little = replace(untested(report), settings=settings, tests=(test, mine))
     found = agreement(planted_model, tiny_set, little)
     assert [name for name, agrees in found.items() if agrees is None] == [
         "flags",
         "channels",
-        "maximum-margin",
+        "mine",
+        "verdict",
     ]
+    assert False not in found.values()
+
+
+def untested(report: AuditReport) -> AuditReport:
+    """The report as if time had ended before the first layer."""
+    layers = tuple(
+        LayerAudit(e.layer, e.channels, skipped=LAYER_OUT_OF_TIME) for e in report.layers
+    )
+    return replace(report, layers=layers)
+
+
+def skipped(test: TestResult, reason: str) -> TestResult:
+    return replace(test, skipped=reason, statistic=None, p_value=None, target=None)
+
+
+def test_a_verdict_without_any_test(
+    planted_model: HubModel, tiny_set: ImageSet, report: AuditReport
+) -> None:
+    """Left out, or said to be impossible."""
+    (test,) = report.tests
+    for tests in ((), (skipped(test, "too few classes"),), (replace(test, p_value=None),)):
+        found = agreement(planted_model, tiny_set, replace(report, tests=tests))
+        assert (found["maximum-margin"], found["verdict"]) == (False, False)
+    nothing = replace(report, verdict=Verdict.INCONCLUSIVE, target=None, tests=())
+    found = agreement(planted_model, tiny_set, nothing)
+    assert (found["maximum-margin"], found["verdict"]) == (False, True)
+
+
+def test_a_test_that_another_version_may_not_have_had(
+    planted_model: HubModel, tiny_set: ImageSet, report: AuditReport
+) -> None:
+    old = replace(report, verdict=Verdict.INCONCLUSIVE, target=None, tests=(), versions={})
+    found = agreement(planted_model, tiny_set, old)
+    assert found["maximum-margin"] is found["verdict"] is None
+
+
+@dataclass(frozen=True)
+class Sure:
+    """A test with a p-value of its own."""
+
+    name: str
+    p_value: float | None
+    reason: str = ""
+
+    def run(
+        self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
+    ) -> TestResult:
+        return TestResult(self.name, 1.0, self.p_value, 1, (1.0,), "", self.reason)
+
+
+@pytest.fixture
+def with_tests(
+    planted_model: HubModel, tiny_set: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., AuditReport]:
+    def with_tests(*tests: Sure) -> AuditReport:
+        made = {test.name: lambda _, test=test: test for test in tests}
+        monkeypatch.setattr("hfscan.pipeline.testing.TESTS", made)
+        settings = AuditSettings(images=12, precision="fp32")
+        return hfscan.audit(planted_model, tiny_set, settings=settings)
+
+    return with_tests
+
+
+@pytest.mark.parametrize(("p", "agrees"), [(0.8, True), (1e-6, None)])
+def test_a_test_that_time_ended(
+    planted_model: HubModel,
+    tiny_set: ImageSet,
+    with_tests: Callable[..., AuditReport],
+    p: float,
+    agrees: bool | None,
+) -> None:
+    """It may be left out, but if it finds what the report does not have, the verdict is not confirmed."""
+    report = with_tests(Sure("one", 0.5), Sure("other", p))
+    kept, ended = report.tests
+    tests = (kept, skipped(ended, TEST_OUT_OF_TIME))
+    hurried = replace(report, tests=tests, verdict=Verdict.NO_BACKDOOR_FOUND, target=None)
+    found = agreement(planted_model, tiny_set, hurried)
+    assert (found["one"], found["other"], found["verdict"]) == (True, True, agrees)
+
+
+def test_a_test_that_cannot_be_made_is_not_held_against_a_report(
+    planted_model: HubModel, tiny_set: ImageSet, with_tests: Callable[..., AuditReport]
+) -> None:
+    report = with_tests(Sure("one", 0.5), Sure("other", None, "too few classes"))
+    assert set(agreement(planted_model, tiny_set, report).values()) == {True}
+
+
+def test_a_quiet_test_does_not_count_twice(
+    planted_model: HubModel, tiny_set: ImageSet, with_tests: Callable[..., AuditReport]
+) -> None:
+    """The more tests, the less a small p-value says."""
+    report = with_tests(Sure("one", 0.02), Sure("other", 0.5))
+    one, other = report.tests
+    padded = replace(
+        report, tests=(one, *[other] * 9), verdict=Verdict.NO_BACKDOOR_FOUND, target=None
+    )
+    assert agreement(planted_model, tiny_set, padded)["verdict"] is None
+
+
+def test_a_verdict_without_any_layer(
+    planted_model: HubModel, tiny_set: ImageSet, report: AuditReport
+) -> None:
+    """Tests alone make a verdict, but what the channels say was left out."""
+    found = agreement(planted_model, tiny_set, untested(report))
+    assert found["verdict"] is None
+    assert agreement(planted_model, tiny_set, untested(report), channels=0)["verdict"]
+    accused = replace(untested(report), verdict=Verdict.BACKDOORED, target=1)
+    assert agreement(planted_model, tiny_set, accused)["verdict"] is False
+    old = replace(untested(report), verdict=Verdict.INCONCLUSIVE, target=None)
+    assert agreement(planted_model, tiny_set, old)["verdict"] is None
+    fewer = agreement(planted_model, tiny_set, replace(report, layers=report.layers[:1]))
+    assert [name for name, agrees in fewer.items() if agrees is False] == ["layers"]
+
+
+def test_channels_of_no_precision(
+    planted_model: HubModel, tiny_set: ImageSet, report: AuditReport
+) -> None:
+    vague = replace(report, settings=replace(report.settings, precision="auto"))
+    assert agreement(planted_model, tiny_set, vague)["channels"] is False
+
+
+def test_a_network_of_which_nothing_can_be_said(
+    planted_model: HubModel, tiny_set: ImageSet, report: AuditReport
+) -> None:
+    wrong = replace(tiny_set, labels=(tiny_set.labels + 1) % 4)
+    honest = hfscan.audit(planted_model, wrong)
+    assert honest.verdict is Verdict.INCONCLUSIVE
+    assert agreement(planted_model, wrong, honest)["verdict"] is True
+    forged = replace(report, data=honest.data, clean_accuracy=honest.clean_accuracy)
+    assert agreement(planted_model, wrong, forged)["verdict"] is False
+
+
+def test_a_p_value_that_is_not_that_of_the_statistic(
+    planted_model: HubModel, tiny_set: ImageSet, report: AuditReport
+) -> None:
+    (test,) = report.tests
+    assert test.statistic is not None
+    facts = NetworkFacts.of(planted_model)
+    calibration = Calibration(
+        *("mine", "", 20 * (facts,)),
+        {test.name: tuple(test.statistic + 0.01 * i for i in range(20))},
+        {test.name: 20 * (0,)},
+    )
+    settings = replace(report.settings, images=12)
+    honest = hfscan.audit(planted_model, tiny_set, settings=settings, calibration=calibration)
+
+    def disagree(*tests: TestResult) -> list[str]:
+        told = replace(honest, tests=tests)
+        checks = verify(planted_model, tiny_set, told, calibration=calibration)
+        return [check.name for check in checks if check.agrees is False]
+
+    (calibrated,) = honest.tests
+    assert calibrated.calibrated
+    assert disagree(calibrated) == []
+    assert test.name in disagree(replace(calibrated, p_value=1e-6))
+    assert test.name in disagree(replace(calibrated, statistic=1e6))
+
+
+def test_what_agrees() -> None:
+    yes, no, unknown = (Check("a check", agrees, "") for agrees in (True, False, None))
+    assert agreed([yes, yes]) is agreed([unknown, yes]) is True
+    assert agreed([unknown, no]) is agreed([no, unknown, yes]) is False
+    assert agreed([yes, unknown]) is None
 
 
 def test_channels_are_chosen_at_random(report: AuditReport) -> None:
@@ -194,5 +365,5 @@ def test_p_values_of_a_calibration_that_is_not_here(
 ) -> None:
     facts = CalibrationFacts("mine", 3, "near", 0.05, 0.01)
     checks = verify(planted_model, tiny_set, replace(report, calibration=facts), channels=1)
-    assert checks[-1].agrees is None
+    assert (checks[-1].name, checks[-1].agrees) == ("verdict", None)
     assert checks[-1].details.endswith("a calibration that is not here: mine")

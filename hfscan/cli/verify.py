@@ -95,6 +95,7 @@ def verify(
     from hfscan.cli.output import bars, print_data
     from hfscan.cli.quantities import parse_size
     from hfscan.cli.state import read_report
+    from hfscan.verify import agreement
     from hfscan.verify import verify as run
 
     found, inputs = read_report(report)
@@ -117,13 +118,13 @@ def verify(
             memory=None if memory is None else parse_size(memory),
             progress=progress,
         )
-    agrees = all(check.agrees is not False for check in checks)
+    agrees = agreement(checks)
     if json:
         data = {"agrees": agrees, "seed": seed, "checks": [asdict(check) for check in checks]}
         print_data(dumps(data, indent=2))
     else:
         Console().print(_table(checks, seed))
-    raise typer.Exit(0 if agrees else EXIT_DISAGREES)
+    raise typer.Exit({True: 0, False: EXIT_DISAGREES, None: EXIT_NOTHING}[agrees])
 
 
 def _nothing(reason: str) -> None:

@@ -107,7 +107,7 @@ def audit(
     clock = Clock(budget)
     clean = fitted(model, clean)
     sample = clean.sample(settings.images, seed=settings.seed)
-    draft = _first_look(
+    draft = first_look(
         model, clean, sample, settings, limits_of(model.net, sample, batch_size, memory)
     )
     if draft.reason:
@@ -196,10 +196,18 @@ def _precision(model: HubModel, sample: ImageSet, settings: AuditSettings, clock
     return choose_precision(model.net, sample, settings) if clock.left() > 0 else Choice("fp32")
 
 
-def _first_look(
+def first_look(
     model: HubModel, clean: ImageSet, sample: ImageSet, settings: AuditSettings, limits: Limits
 ) -> AuditReport:
-    """The report before any test; with the reason, if there is one, why tests would mean nothing."""
+    """The report before any test; with the reason, if there is one, why tests would mean nothing.
+
+    Args:
+        model: The model.
+        clean: Images that fit it, which measure the clean accuracy.
+        sample: Those of them that test the channels.
+        settings: Of the audit.
+        limits: Of memory.
+    """
     seconds: dict[str, float] = {}
     with timed(seconds, "accuracy"):
         clean_accuracy = accuracy(model.net, clean, batch_size=limits.batch)

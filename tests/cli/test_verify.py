@@ -41,6 +41,24 @@ def test_images_that_moved(run: Run, victims: Victims, tmp_path: Path) -> None:
     assert unchecked == ["channels"]
 
 
+def test_a_verdict_that_cannot_be_checked(run: Run, victims: Victims, tmp_path: Path) -> None:
+    report = json.loads(victims.report.read_text())
+    facts = {"networks": 9, "distance": "", "suspicious_rate": 0.02, "backdoored_rate": 0.002}
+    report["calibration"] = {"name": "elsewhere", "rates": {}, **facts}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    done = run("verify", tmp_path / "report.json", "--json")
+    assert done.code == 3
+    assert done.json["agrees"] is None
+    assert done.json["checks"][-1]["name"] == "verdict"
+
+
+def test_a_verdict_without_tests(run: Run, victims: Victims, tmp_path: Path) -> None:
+    report = json.loads(victims.report.read_text())
+    report |= {"tests": [], "verdict": "NO_BACKDOOR_FOUND", "target": None}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    assert run("verify", tmp_path / "report.json").code == 1
+
+
 def test_a_report_of_a_module(run: Run, victims: Victims, tmp_path: Path) -> None:
     report = json.loads(victims.report.read_text())
     report["model"] |= {"ref": "module", "weights_file": ""}
