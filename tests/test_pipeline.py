@@ -150,6 +150,27 @@ def test_tests_of_the_callers_own(planted_model: HubModel, tiny_set: ImageSet) -
     assert len(report.tests) == 2
 
 
+class Opaque(nn.Module):
+    """Lets no gradient through."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(x)
+        return logits
+
+
+def test_a_test_whose_passes_fail_is_skipped(tiny_net: nn.Module, tiny_set: ImageSet) -> None:
+    report = hfscan.audit(wrap(Opaque(tiny_net)), tiny_set, settings=SETTINGS)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    (test,) = report.tests
+    assert test.statistic is None
+    assert test.skipped.startswith("its passes fail (element 0 of tensors does not require grad")
+
+
 def test_no_tests(planted_model: HubModel, tiny_set: ImageSet) -> None:
     report = hfscan.audit(planted_model, tiny_set, settings=SETTINGS, tests=[])
     assert report.verdict is Verdict.INCONCLUSIVE

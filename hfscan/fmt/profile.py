@@ -119,8 +119,7 @@ def _profile(screen: Screen, budget: Pace) -> LayerProfile:
             if budget.over():
                 break  # what is there counts
     except PASS_ERRORS as error:
-        reason = f"its passes fail ({(str(error).splitlines() or [''])[0]:.100})"
-        return LayerProfile(layer, skipped=reason)
+        return LayerProfile(layer, skipped=failure(error))
     finally:
         budget.leave(layer)
         give_back()
@@ -138,6 +137,11 @@ def _profile(screen: Screen, budget: Pace) -> LayerProfile:
 
 PASS_ERRORS = (RuntimeError, ValueError, NotImplementedError)
 """What a pass through a strange layer may raise."""
+
+
+def failure(error: Exception) -> str:
+    """One of `PASS_ERRORS` as a reason in one line."""
+    return f"its passes fail ({(str(error).splitlines() or [''])[0]:.100})"
 
 
 class Pace:

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hfscan.channels import probing
 from hfscan.inversion import Family, Patch, Trigger
@@ -64,8 +64,9 @@ class TriggerInversion:
         unit = f"share of images reached by one {self.family.name} trigger"
         with probing(net):
             sample = take(net, clean, self.images, self.search.batch_size, seed=seed)
-            images = _divided(sample)
-            if reason := sample.obstacle() or _obstacle(images):
+            measured = min(round_.measured for round_ in self.search.rounds)
+            images = _divided(sample, measured)
+            if reason := sample.obstacle() or _obstacle(images, measured):
                 return TestResult(self.name, None, None, None, (), unit, reason)
             entries = self.search.search(
                 net, images, self.family, spread=sample.spread, seed=seed, progress=progress
@@ -94,15 +95,26 @@ class TriggerInversion:
         return log_odds(shares, counts)
 
 
-def _divided(sample: Sample) -> Images:
-    """Some images search, some only measure."""
+def _divided(sample: Sample, measured: int) -> Images:
+    """Some images search, some only measure; the first ``measured`` of these are not all of one class."""
     cut = len(sample.pixels) - max(1, round(HELD_BACK * len(sample.pixels)))
     pixels, own = sample.pixels, sample.own
-    return Images(pixels[:cut], pixels[cut:], own[:cut], own[cut:])
+    order = _others_within(own[cut:], measured)
+    return Images(pixels[:cut], pixels[cut:][order], own[:cut], own[cut:][order])
 
 
-def _obstacle(images: Images) -> str:
-    fewest = min(int((~own).sum(0).min()) for own in (images.seen_as, images.held_back_as))
+def _others_within(own: Tensor, count: int) -> Tensor:
+    """The order of images ``(M,)``; one of other classes comes first where the first ``count`` are all of a class."""
+    first = (~own).int().argmax(0)  # for each class
+    late = first[first >= count].unique()
+    order = torch.arange(len(own), device=own.device)
+    return torch.cat([late, order[~torch.isin(order, late)]])
+
+
+def _obstacle(images: Images, measured: int) -> str:
+    fewest = min(
+        int((~own).sum(0).min()) for own in (images.seen_as, images.held_back_as[:measured])
+    )
     if fewest < 1:
         return "too few images of other classes to search and to measure with"
     return ""

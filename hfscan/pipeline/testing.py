@@ -18,6 +18,7 @@ from hfscan.fmt import (
     measure_limits,
 )
 from hfscan.fmt.precision import working_copy
+from hfscan.fmt.profile import PASS_ERRORS, failure
 from hfscan.model_tests import TESTS, ChannelTest, ModelTest
 from hfscan.reasons import TEST_OUT_OF_TIME
 from hfscan.types import (
@@ -95,9 +96,12 @@ def _run_test(
     try:
         return test.run(net, clean, seed=seed, progress=progress)
     except TimeUpError:
-        return TestResult(test.name, None, None, None, (), "", TEST_OUT_OF_TIME)
+        reason = TEST_OUT_OF_TIME
+    except PASS_ERRORS as error:
+        reason = failure(error)
     finally:
         give_back()
+    return TestResult(test.name, None, None, None, (), "", reason)
 
 
 def limits_of(

@@ -12,6 +12,8 @@ from hfscan import metrics
 from hfscan.inversion import Blend
 from hfscan.inversion.halving import Halving, Round
 from hfscan.model_tests import ModelTest, TriggerInversion
+from hfscan.model_tests.sample import take
+from hfscan.model_tests.trigger_inversion import _divided
 from hfscan.types import AuditSettings, ImageSet, Verdict
 
 TARGET = 2
@@ -98,3 +100,24 @@ def test_too_few_images_are_a_reason(shaded: nn.Module, tiny_set: ImageSet) -> N
     result = TEST.run(shaded, tiny_set.subset(torch.arange(4)), seed=0)
     assert "3 images of other classes are too few" in result.skipped
     assert result.statistic is result.p_value is result.target is None
+
+
+def test_images_of_one_class_first(tiny_net: nn.Module, tiny_set: ImageSet) -> None:
+    """Of 14 images, ten of one class, five are held back: the last of these only is of another."""
+    mostly_red = tiny_set.subset(torch.cat([torch.arange(0, 40, 4), torch.tensor([1, 2, 3, 5])]))
+    own = take(tiny_net, mostly_red, 14, 64, seed=6).own[9:]
+    assert own[:, 0].tolist() == [True] * 4 + [False]
+    rounds = (Round(None, 3, 4, 4), Round(2, 3, 4, 5))
+    result = replace(TEST, search=Halving(rounds)).run(tiny_net, mostly_red, seed=6)
+    assert not result.skipped
+    assert len(result.class_statistics) == 4
+
+
+@pytest.mark.parametrize("measured", [8, 100])
+def test_other_images_keep_their_order(
+    tiny_net: nn.Module, tiny_set: ImageSet, measured: int
+) -> None:
+    sample = take(tiny_net, tiny_set, 40, 64, seed=0)
+    images = _divided(sample, measured)
+    assert torch.equal(torch.cat([images.seen, images.held_back]), sample.pixels)
+    assert torch.equal(torch.cat([images.seen_as, images.held_back_as]), sample.own)
