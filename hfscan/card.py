@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from hfscan.report.markdown import render_repair
 from hfscan.report.text import markdown, printable
@@ -13,6 +14,7 @@ from hfscan.types import Metrics, ModelFacts, RepairReport
 
 BEGIN = "<!-- hfscan: begin -->"
 END = "<!-- hfscan: end -->"
+NO_METADATA = "---\n{}\n---\n"
 
 
 def edit_card(folder: Path | None, report: RepairReport) -> str:
@@ -36,10 +38,17 @@ def edit_card(folder: Path | None, report: RepairReport) -> str:
 
 
 def _source_card(folder: Path | None) -> ModelCard:
+    """The source's card; of one whose metadata cannot be read and written again, the text alone."""
     path = None if folder is None else folder / "README.md"
     if path is None or not path.is_file():
-        return ModelCard("---\n{}\n---\n", ignore_metadata_errors=True)
-    return ModelCard(path.read_text(encoding="utf-8"), ignore_metadata_errors=True)
+        return ModelCard(NO_METADATA)
+    content = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        card = ModelCard(content, ignore_metadata_errors=True)
+        str(card)
+    except Exception:  # hostile metadata can make YAML and huggingface_hub fail in any way
+        return ModelCard(NO_METADATA + REGEX_YAML_BLOCK.sub("", content))
+    return card
 
 
 def _edit_metadata(data: ModelCardData, facts: ModelFacts, report: RepairReport) -> None:
