@@ -474,6 +474,18 @@ def test_too_few_images_to_split(
         hfscan.repair(planted_model, planted_report, few, settings=RepairSettings(clean_rate=0.9))
 
 
+def test_too_few_images_of_other_classes(
+    planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
+) -> None:
+    others = torch.arange(40)[tiny_set.labels != TARGET][:3]
+    few = tiny_set.subset(torch.cat([torch.arange(TARGET, 40, 4), others]))
+    with pytest.raises(DataError, match="3 images of other classes") as caught:
+        hfscan.repair(planted_model, planted_report, few, settings=TUNING)
+    assert "--clean-rate" in caught.value.hint
+    settings = replace(TUNING, unlearn_norm=0.0)
+    assert hfscan.repair(planted_model, planted_report, few, settings=settings)[1].triggers == ()
+
+
 @pytest.mark.parametrize(
     "setting",
     [{"erase_rate": -0.1}, {"epochs": -1}, {"lr": 0.0}, {"batch_size": 1}, {"clean_rate": 1.0}],

@@ -13,6 +13,7 @@ from hfscan.channels import erase, one_image
 from hfscan.errors import AuditError, DataError
 from hfscan.fmt import inverted_tac, most_moved
 from hfscan.inversion import Additive, Blend, Patch, Smooth, Warp
+from hfscan.inversion.search import MIN_IMAGES
 from hfscan.metrics import accuracy, interval
 from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.inputs import check_repair_settings, fitted
@@ -68,7 +69,7 @@ def repair(
 
     Raises:
         AuditError: The report is of other weights, or no channel is to be erased.
-        DataError: The images do not fit the model, or are too few to split.
+        DataError: The images do not fit the model, or are too few to split or to find triggers with.
         UsageError: A setting is out of its range.
 
     References:
@@ -162,6 +163,7 @@ class FlowRepair:
 
         Raises:
             AuditError: No class is suspected and no channel is flagged.
+            DataError: There are too few images of other classes to find triggers with.
         """
         if self.report.target is None and not self.report.flagged:
             raise AuditError(
@@ -213,6 +215,12 @@ def _inverted(
     """Triggers of the network as it was, if a class is suspected and they are wanted, and how many images they lead."""
     if target is None or not (settings.unlearn_norm or settings.erase_rate):
         return None, None
+    others = int((tuning.labels != target).sum())
+    if others < MIN_IMAGES:
+        raise DataError(
+            f"{others} images of other classes than the suspected one are too few to find triggers with",
+            "use more clean images, a larger --clean-rate, or --unlearn-norm 0",
+        )
     additive = (Additive(norm=settings.unlearn_norm),) if settings.unlearn_norm else ()
     families = (Patch(), Warp(), Blend(), *additive, Smooth())
     unlearning = Unlearning(tuning, target, families, seed=settings.seed)
