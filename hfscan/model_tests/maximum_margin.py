@@ -64,7 +64,8 @@ class MaximumMargin:
         result = outlier(margins, self.min_spread)
         seconds = time.perf_counter() - began
         unit = "logits"
-        figures = tuple(round(float(margin), 4) for margin in margins)
+        shown = margins if np.isfinite(margins).all() else ()
+        figures = tuple(round(float(margin), 4) for margin in shown)
         if isinstance(result, str):
             return TestResult(NAME, None, None, None, figures, unit, result, seconds)
         statistic, p_value, target = result

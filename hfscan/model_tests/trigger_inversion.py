@@ -71,6 +71,9 @@ class TriggerInversion:
             entries = self.search.search(
                 net, images, self.family, spread=sample.spread, seed=seed, progress=progress
             )
+            if not all(torch.isfinite(entry.trigger.parameters).all() for entry in entries):
+                reason = "the network's gradients are not finite"
+                return TestResult(self.name, None, None, None, (), unit, reason)
             odds = self._log_odds(entries, images)
             statistic, p_value, target = stands_out(odds, 0.0, usual=self.usual_spread)
             evidence = _evidence(net, images, entries[target])

@@ -114,7 +114,7 @@ class TestResult:
         statistic: The test statistic; larger is more suspicious. None if the test could not be made.
         p_value: Probability of such a statistic without a backdoor, in [0, 1]; None as above.
         target: The class that stands out most; None as above.
-        class_statistics: One figure per class ``(K,)``.
+        class_statistics: One finite figure per class ``(K,)``, or none.
         unit: What ``class_statistics`` counts.
         skipped: Why the test could not be made; empty when it was.
         seconds: How long it took.

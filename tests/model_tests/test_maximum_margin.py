@@ -84,6 +84,16 @@ def test_too_few_classes(clean: ImageSet) -> None:
     assert len(result.class_statistics) == 3
 
 
+@pytest.mark.parametrize("classes", [3, CLASSES])
+def test_figures_that_are_not_finite_are_not_reported(clean: ImageSet, classes: int) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(192, classes))
+    with torch.no_grad():
+        net[1].bias[0] = torch.inf
+    result = MaximumMargin(steps=2).run(net, clean, seed=0)
+    assert result.skipped
+    assert result.class_statistics == ()
+
+
 def test_probabilities(planted_net: nn.Module, clean: ImageSet) -> None:
     model = hfscan.wrap(
         nn.Sequential(planted_net, nn.Softmax(1)), input_size=(3, 8, 8), num_classes=4

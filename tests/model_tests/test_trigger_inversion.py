@@ -121,3 +121,23 @@ def test_other_images_keep_their_order(
     images = _divided(sample, measured)
     assert torch.equal(torch.cat([images.seen, images.held_back]), sample.pixels)
     assert torch.equal(torch.cat([images.seen_as, images.held_back_as]), sample.own)
+
+
+class Edge(nn.Module):
+    """Has an infinite slope, which NaN comes of."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.net(images)
+        return logits + (0 * images).sqrt().sum()
+
+
+def test_gradients_that_are_not_finite_are_a_reason(
+    tiny_net: nn.Module, tiny_set: ImageSet
+) -> None:
+    test = replace(TEST, search=Halving((Round(None, 1, 4, 8),)))
+    result = test.run(Edge(tiny_net), tiny_set, seed=0)
+    assert result.skipped == "the network's gradients are not finite"
