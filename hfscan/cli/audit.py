@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hfscan.types import AuditReport
 
 ACCURACY_IMAGES = 1000
-"""Clean accuracy is measured on at most so many images."""
+"""Clean accuracy is measured on at most so many images, or as many as there are classes."""
 
 ModeName = Literal["exact", "fast"]
 GradientName = Literal["start", "every"]
@@ -215,7 +215,7 @@ def audit(
     clean = load_clean(
         clean_data,
         loaded,
-        images=max(images, ACCURACY_IMAGES),
+        images=max(images, ACCURACY_IMAGES, loaded.num_classes),
         seed=seed,
         split=split,
         image_column=image_column,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hfscan.types import AuditReport, HubModel, ImageSet, RepairReport
 
 MAX_IMAGES = 5000
-"""At most so many clean images are used."""
+"""At most so many clean images are used, or as many as there are classes."""
 
 _TUNING = "Erasing and fine-tuning"
 _PUSH = "Push"
@@ -365,7 +365,7 @@ def _load(
     clean = load_clean(
         inputs.clean_data,
         source,
-        images=MAX_IMAGES,
+        images=max(MAX_IMAGES, source.num_classes),
         seed=seed,
         split=inputs.split,
         image_column=inputs.image_column,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hfscan.types import HubModel, Verdict
 
 IMAGES = 2500
-"""At most so many clean images are used."""
+"""At most so many clean images are used, or twice as many as there are classes: half of them audit."""
 
 EXIT_FAILED = 1
 EXIT_NOTHING = 3
@@ -128,7 +128,7 @@ def selftest(
     clean = load_clean(
         clean_data,
         loaded,
-        images=IMAGES,
+        images=max(IMAGES, 2 * loaded.num_classes),
         seed=seed,
         split=split,
         image_column=image_column,

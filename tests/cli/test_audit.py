@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import os
 import subprocess
@@ -71,6 +72,16 @@ def test_a_budget_that_is_over_at_once(run: Run, victims: Victims) -> None:
     assert done.code == 3
     assert done.json["verdict"] == "INCONCLUSIVE"
     assert all("time budget" in layer["skipped"] for layer in done.json["layers"])
+
+
+def test_there_are_as_many_images_as_classes(
+    run: Run, victims: Victims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("hfscan.cli.audit"), "ACCURACY_IMAGES", 2)
+    options = ("--images", "4", "--steps", "1", "--json")
+    done = run("audit", victims.clean, "--clean-data", victims.data, *options)
+    assert done.json["data"]["images"] == len(CLASSES)
+    assert done.code == 0
 
 
 @pytest.mark.parametrize(

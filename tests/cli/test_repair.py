@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import shutil
 from dataclasses import replace
@@ -129,6 +130,14 @@ def _check_card(out: Path) -> None:
     assert card.text.lstrip().startswith("# Colors\n\nTells colors apart.\n")
     assert "## Sanitized with hfscan" in card.text
     assert TARGET in card.text
+
+
+def test_there_are_as_many_images_as_classes(
+    run: Run, victims: Victims, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("hfscan.cli.repair"), "MAX_IMAGES", 2)
+    done = run("repair", "./net", "--clean-data", victims.data, "--json", *ERASING, *GENTLE)
+    assert done.json["data"]["images"] == len(CLASSES)
 
 
 def test_model_and_data_audit_first(run: Run, victims: Victims, source: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+
 import pytest
 
 from hfscan.cli.selftest import _code, _sentence
@@ -29,6 +31,15 @@ def test_on_a_terminal(run: Run, victims: Victims) -> None:
     assert "Planted backdoors" in done.out
     assert "badnets" in done.out
     assert "none" in done.out
+
+
+def test_there_are_as_many_images_to_audit_as_classes(
+    run: Run, victims: Victims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("hfscan.cli.selftest"), "IMAGES", 2)
+    arguments = ("--attacks", "badnets", "--lr", "1e-9", *QUICK, "--json")
+    done = run("selftest", victims.clean, "--clean-data", victims.data, *arguments)
+    assert done.json["copies"][-1]["verdict"] == "NO_BACKDOOR_FOUND"
 
 
 @pytest.mark.parametrize(
