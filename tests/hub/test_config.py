@@ -124,6 +124,12 @@ def test_arguments_of_the_builder_are_refused(tmp_path: Path, key: str) -> None:
         ({**GOOD, "num_classes": "3"}, "declares '3' classes"),
         ({**GOOD, "num_classes": True}, "declares True classes"),
         ({**GOOD, "model_args": {"num_classes": 4}}, "contradicts itself"),
+        ({**GOOD, "pretrained_cfg": {**CFG, "mean": [10**400] * 3}}, "mean in config.json cannot"),
+        (
+            {**GOOD, "pretrained_cfg": {**CFG, "std": [float("nan")] * 3}},
+            "std in config.json cannot",
+        ),
+        ({**GOOD, "pretrained_cfg": {**CFG, "crop_pct": float("inf")}}, "crop_pct in config.json"),
         ({**GOOD, "pretrained_cfg": {**CFG, "surprise": 1}}, "unknown key .* 'surprise'"),
     ],
 )
