@@ -363,7 +363,10 @@ def _layer_from_dict(data: Mapping[str, Any], clean_predictions: tuple[int, ...]
             for label, count in sparse.items():
                 cell[index_in(int(label), len(cell))] = count
     tested = np.array(typed(tuple[int, ...], data["tested"]), np.int64)
-    if len(accuracy) != channels or (predictions.sum(2) != tested[:, None]).any():
+    if (
+        not len(accuracy) == len(tested) == channels
+        or (predictions.sum(2) != tested[:, None]).any()
+    ):
         raise ValueError(f"the figures of {name!r:.40} do not add up")
     flagged = np.zeros(channels, np.bool_)
     for channel in data["flagged"]:

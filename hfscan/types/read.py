@@ -12,7 +12,7 @@ def typed(kind: Any, value: Any) -> Any:
 
     Raises:
         TypeError: It has another type.
-        ValueError: A tuple has another length.
+        ValueError: A tuple has another length, or an integer does not fit into 64 bits.
     """
     arguments = get_args(kind)
     if type(None) in arguments:
@@ -27,6 +27,8 @@ def typed(kind: Any, value: Any) -> Any:
     if get_origin(kind) is tuple and isinstance(value, list | tuple):
         kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
         return tuple(typed(each, item) for each, item in zip(kinds, value, strict=True))
+    if type(value) is int and not -(2**63) <= value < 2**63:
+        raise ValueError(f"{value!r:.40} is too large")
     if type(value) is kind or (kind is float and type(value) is int):
         return value
     raise TypeError(f"{value!r:.40} has the wrong type")

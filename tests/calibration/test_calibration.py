@@ -195,7 +195,7 @@ def test_round_trip(calibration: Calibration, tmp_path: Path) -> None:
     assert load(path) == whole
 
 
-def change(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
+def change(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
     def changed(data: dict[str, Any]) -> None:
         for key in path[:-1]:
             data = data[key]
@@ -219,6 +219,8 @@ HOSTILE = {
     "no classes": change(
         "networks", to=[{"architecture": "a", "input_size": [3, 8, 8], "num_classes": 0}] * 12
     ),
+    "too many classes": change("networks", 0, "num_classes", to=10**400),
+    "too large": change("networks", 0, "input_size", to=[3, 8, 10**400]),
     "a long name": change("name", to="x" * 1000),
     "unknown": change("unknown", to=1),
     "null": change("networks", to=None),
