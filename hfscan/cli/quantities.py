@@ -22,8 +22,12 @@ def parse_size(text: str) -> int:
     return int(_parse(text, SIZES, "--memory", "4GB or 512MB"))
 
 
-def parse_duration(text: str) -> float:
+def parse_duration(text: str, option: str = "--budget") -> float:
     """``90s``, ``2m``, ``1h`` or ``1h30m`` as seconds; a bare number is seconds.
+
+    Args:
+        text: As typed.
+        option: Where it was typed, for the error.
 
     Raises:
         UsageError: It is neither.
@@ -31,7 +35,7 @@ def parse_duration(text: str) -> float:
     parts = re.findall(r"[\d.]+\s*[a-z]*", text.strip().lower())
     if not parts or "".join(parts) != text.strip().lower():
         parts = [text]
-    return sum(_parse(part, {**DURATIONS, "": 1}, "--budget", "90s, 2m or 1h30m") for part in parts)
+    return sum(_parse(part, {**DURATIONS, "": 1}, option, "90s, 2m or 1h30m") for part in parts)
 
 
 def _parse(text: str, units: dict[str, float], option: str, examples: str) -> float:

@@ -157,7 +157,7 @@ def sweep(
         [*(["--allow-pickle"] if allow_pickle else []), *_split(audit_options)],
     )
     _check_arguments(context, arguments)
-    seconds = parse_duration(timeout)
+    seconds = parse_duration(timeout, "--timeout")
     if budget is not None:
         parse_duration(budget)
     if token is not None and backend != "local":

@@ -32,3 +32,5 @@ def test_no_size(text: str) -> None:
 def test_no_duration(text: str) -> None:
     with pytest.raises(UsageError, match="--budget cannot be"):
         parse_duration(text)
+    with pytest.raises(UsageError, match="--timeout cannot be"):
+        parse_duration(text, "--timeout")
