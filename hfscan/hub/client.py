@@ -81,7 +81,8 @@ def hub_errors(repository: str, revision: str | None = None) -> Iterator[None]:
     ) as error:
         raise HubError(
             f"the Hub ({constants.ENDPOINT}) cannot be reached, and {repository} is not in the cache",
-            "check the network; HF_HUB_OFFLINE=1 works only with what was downloaded before",
+            "check the network; HF_HUB_OFFLINE=1 works only with what was downloaded before"
+            + _folder_of_that_name(repository),
         ) from error
     except OSError as error:
         raise HubError(
@@ -104,7 +105,10 @@ def _http_error(repository: str, error: HfHubHTTPError) -> HubError:
 
 def _not_found(repository: str) -> str:
     hint = "check the name; for a private repository: hf auth login, or --token"
+    return hint + _folder_of_that_name(repository)
+
+
+def _folder_of_that_name(repository: str) -> str:
+    """More of a hint, where a folder may have been meant."""
     folder = repository.removeprefix("datasets/")
-    if Path(folder).exists():
-        hint += f"; for the folder of that name write ./{folder}"
-    return hint
+    return f"; for the folder of that name write ./{folder}" if Path(folder).exists() else ""

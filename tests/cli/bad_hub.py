@@ -157,7 +157,7 @@ HUB = [
         "no network",
         lambda p: p.audit(model="org/net"),
         "cannot be reached, and org/net is not in the cache",
-        "check the network",
+        "for the folder of that name write ./org/net",
         where="nowhere",
     ),
     Case(
