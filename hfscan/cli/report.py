@@ -69,20 +69,11 @@ def read(path: Path) -> AuditReport | RepairReport:
     Raises:
         AuditError: It is no such file.
     """
-    import json
-
-    from hfscan.errors import AuditError
+    from hfscan.cli.state import read_json
     from hfscan.types import AuditReport, RepairReport
 
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise AuditError(
-            f"{path} is not a JSON report ({str(error)[:100]})",
-            "make one: hfscan audit -o json=FILE",
-        ) from error
-    of_a_repair = isinstance(data, dict) and "audit" in data
-    return RepairReport.from_dict(data) if of_a_repair else AuditReport.from_dict(data)
+    data = read_json(path)
+    return RepairReport.from_dict(data) if "audit" in data else AuditReport.from_dict(data)
 
 
 def deliver(

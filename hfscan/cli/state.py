@@ -9,6 +9,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -100,16 +101,26 @@ def read_report(path: Path) -> tuple[AuditReport, Inputs]:
     Raises:
         AuditError: It is no such file.
     """
-    try:
-        report = AuditReport.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
-        raise AuditError(
-            f"{path} is not a JSON report ({str(error)[:100]})",
-            "make one: hfscan audit -o json=FILE",
-        ) from error
+    report = AuditReport.from_dict(read_json(path))
     data = report.data
     clean_data = f"{data.name}@{data.revision}" if data.revision else data.name
     return report, Inputs(report.model.ref, report.model.revision, clean_data, data.split)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object of a report, of whatever schema.
+
+    Raises:
+        AuditError: There is none in the file.
+    """
+    hint = "make one: hfscan audit ... -o json=FILE"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise AuditError(f"{path} is not a JSON report ({str(error)[:100]})", hint) from error
+    if not isinstance(data, dict) or "schema" not in data:
+        raise AuditError(f"{path} is not an hfscan report", hint)
+    return data
 
 
 def absolute(reference: str) -> str:

@@ -85,12 +85,13 @@ def test_a_repair_has_no_sarif(run: Run, repair_file: Path) -> None:
     [
         ("{", "is not a JSON report"),
         ("[" * 100_000, "is not a JSON report"),
-        ("[]", "not an hfscan audit report"),
+        ("[]", "is not an hfscan report"),
+        ('{"architecture": "resnet18"}', "is not an hfscan report"),
         ('{"schema": 1}', "schema: 1"),
-        ('{"audit": {}}', "not an hfscan repair report"),
+        ('{"schema": 1, "audit": {}}', "not an hfscan repair report"),
         ("\ufeff{}", "is not a JSON report"),
     ],
-    ids=["cut", "deep", "list", "old", "repair", "bom"],
+    ids=["cut", "deep", "list", "config", "old", "repair", "bom"],
 )
 def test_a_file_that_is_no_report(run: Run, tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "report.json"
