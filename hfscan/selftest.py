@@ -164,16 +164,16 @@ def check_plant(plant: PlantSettings) -> None:
     if unknown or not plant.attacks:
         names = ", ".join(PLANTABLE)
         raise UsageError(f"--attacks cannot be {', '.join(unknown)!r:.40}", f"choose from {names}")
-    for name, fine in {
-        "targets": plant.targets >= 1,
-        "poison-rate": 0 < plant.poison_rate < 1,
-        "epochs": plant.epochs >= 1,
-        "lr": plant.lr > 0,
-        "share": 0 < plant.share < 1,
+    for name, (fine, allowed) in {
+        "targets": (plant.targets >= 1, "at least 1"),
+        "poison-rate": (0 < plant.poison_rate < 1, "above 0 and below 1"),
+        "epochs": (plant.epochs >= 1, "at least 1"),
+        "lr": (plant.lr > 0, "above 0"),
+        "share": (0 < plant.share < 1, "above 0 and below 1"),
     }.items():
         if not fine:
             value = getattr(plant, name.replace("-", "_"))
-            raise UsageError(f"--{name} cannot be {value}", "see hfscan selftest --help")
+            raise UsageError(f"--{name} cannot be {value}", f"it must be {allowed}")
 
 
 def _targets(classes: int, plant: PlantSettings) -> Sequence[int]:

@@ -110,7 +110,9 @@ def _run() -> int:
 
 
 def _wrong_usage(error: typer.TyperException) -> int:
-    message = " ".join(error.format_message().split())
+    message = " ".join(error.format_message().split()).replace(
+        ": Value error, ", ": "
+    )  # pydantic's
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "hfscan"
     if message:  # empty after the help that stands in for a missing command

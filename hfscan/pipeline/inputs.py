@@ -5,58 +5,58 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hfscan.errors import DataError, UsageError
-from hfscan.fmt import (
-    PRECISIONS,
-)
+from hfscan.fmt import PRECISIONS
 from hfscan.model_tests import TESTS
-from hfscan.types import (
-    AuditSettings,
-    HubModel,
-    ImageSet,
-    RepairSettings,
-)
+from hfscan.types import AuditSettings, HubModel, ImageSet, RepairSettings
+
+AT_LEAST_1 = "at least 1"
+SHARE = "from 0 to 1"
+SHARE_ABOVE_0 = "above 0 and at most 1"
 
 
 def check_settings(settings: AuditSettings) -> None:
     """Raise a UsageError for a setting out of its range."""
+    unknown = [name for name in settings.tests if name not in TESTS]
+    if unknown:
+        raise UsageError(f"there is no test {unknown[0]!r:.40}", f"choose from {', '.join(TESTS)}")
+    precisions = ("auto", *PRECISIONS)
     ranges = {
-        "images": settings.images >= 1,
-        "steps": settings.steps >= 1,
-        "step_size": 0 < settings.step_size <= 1,
-        "eps": 0 < settings.eps <= 1,
-        "mode": settings.mode in ("exact", "fast"),
-        "effort": 0 < settings.effort <= 1,
-        "gradient": settings.gradient in ("start", "every"),
-        "precision": settings.precision == "auto" or settings.precision in PRECISIONS,
-        "min_agreement": 0 <= settings.min_agreement <= 1,
-        "tau": 0 < settings.tau < 0.5,
-        "tests": set(settings.tests) <= set(TESTS),
+        "images": (settings.images >= 1, AT_LEAST_1),
+        "steps": (settings.steps >= 1, AT_LEAST_1),
+        "step_size": (0 < settings.step_size <= 1, SHARE_ABOVE_0),
+        "eps": (0 < settings.eps <= 1, SHARE_ABOVE_0),
+        "mode": (settings.mode in ("exact", "fast"), "exact or fast"),
+        "effort": (0 < settings.effort <= 1, SHARE_ABOVE_0),
+        "gradient": (settings.gradient in ("start", "every"), "start or every"),
+        "precision": (settings.precision in precisions, f"one of {', '.join(precisions)}"),
+        "min_agreement": (0 <= settings.min_agreement <= 1, SHARE),
+        "tau": (0 < settings.tau < 0.5, "above 0 and below 0.5"),
     }
-    _check(ranges, settings, "audit")
+    _check(ranges, settings)
 
 
 def check_repair_settings(settings: RepairSettings) -> None:
     """Raise a UsageError for a setting out of its range."""
     ranges = {
-        "erase_rate": 0 <= settings.erase_rate <= 1,
-        "epochs": settings.epochs >= 0,
-        "lr": settings.lr > 0,
-        "batch_size": settings.batch_size >= 2,
-        "unlearn_norm": settings.unlearn_norm >= 0,
-        "clean_rate": 0 < settings.clean_rate < 1,
-        "max_accuracy_drop": 0 <= settings.max_accuracy_drop <= 1,
+        "erase_rate": (0 <= settings.erase_rate <= 1, SHARE),
+        "epochs": (settings.epochs >= 0, "0 or more"),
+        "lr": (settings.lr > 0, "above 0"),
+        "batch_size": (settings.batch_size >= 2, "at least 2"),
+        "unlearn_norm": (settings.unlearn_norm >= 0, "0 or more"),
+        "clean_rate": (0 < settings.clean_rate < 1, "above 0 and below 1"),
+        "max_accuracy_drop": (0 <= settings.max_accuracy_drop <= 1, SHARE),
     }
-    _check(ranges, settings, "repair")
+    _check(ranges, settings)
 
 
 def _check(
-    ranges: Mapping[str, bool], settings: AuditSettings | RepairSettings, command: str
+    ranges: Mapping[str, tuple[bool, str]], settings: AuditSettings | RepairSettings
 ) -> None:
-    for name, fine in ranges.items():
+    for name, (fine, allowed) in ranges.items():
         if not fine:
             option = f"--{name.replace('_', '-')}"
             raise UsageError(
-                f"{option} cannot be {getattr(settings, name)}", f"see hfscan {command} --help"
+                f"{option} cannot be {getattr(settings, name)}", f"it must be {allowed}"
             )
 
 
