@@ -15,7 +15,7 @@ def entries(kind: str) -> dict[str, str]:
         kind: Of `KINDS`.
 
     Returns:
-        Name -> what its docstring says first.
+        Name -> one line about it: what its docstring says first, where it has no line of its own.
     """
     return {name: summary(entry) for name, entry in _READERS[kind]().items()}
 
@@ -24,8 +24,10 @@ def summary(thing: object) -> str:
     """The first sentence of a docstring, without its last stop; empty where there is none.
 
     Args:
-        thing: A function or a class; of anything else its class counts.
+        thing: A function or a class; of anything else its class counts. A text is a summary already.
     """
+    if isinstance(thing, str):
+        return thing
     documented = thing if inspect.isroutine(thing) or inspect.isclass(thing) else type(thing)
     paragraph = (inspect.getdoc(documented) or "").strip().partition("\n\n")[0]
     text = " ".join(paragraph.split()).replace("``", "").replace("`", "")
@@ -64,9 +66,9 @@ def _architectures() -> Mapping[str, object]:
 
 
 def _tests() -> Mapping[str, object]:
-    from hfscan.model_tests import TESTS
+    from hfscan.model_tests import SUMMARIES, TESTS
 
-    return {name: make(1) for name, make in TESTS.items()}
+    return {name: SUMMARIES[name] for name in TESTS}
 
 
 _READERS: dict[str, Callable[[], Mapping[str, object]]] = {

@@ -56,7 +56,20 @@ TESTS: dict[str, Callable[[int], ModelTest]] = {
 }
 """Name -> maker, given the most images per pass."""
 
+SUMMARIES = {
+    "maximum-margin": "The largest margin over the other classes that any image reaches; needs no images",
+    "vulnerability": "How many images of other classes a change of 1/255 per pixel brings to the class",
+    "patch-inversion": "How many images one small patch, the same for all, leads to the class",
+    "warp-inversion": "How many images one smooth warp, the same for all, leads to the class",
+    "blend-inversion": "How many images one faint picture blended into all of them leads to the class",
+    "additive-inversion": "How many images one faint pattern added to all of them leads to the class",
+    "smooth-inversion": "How many images one smooth, low-frequency pattern added to all leads to the class",
+    "feature-maps": "How many images of the channel tests end up in the class",
+}
+"""Name -> the figure that each class gets, in a line."""
+
 __all__ = [
+    "SUMMARIES",
     "TESTS",
     "ChannelTest",
     "FeatureMaps",

@@ -84,7 +84,7 @@ def renderable(report: AuditReport, *, verbose: bool = False) -> RenderableType:
 
 
 def render(report: AuditReport) -> str:
-    """An audit as plain text of 80 columns, without colors."""
+    """The report as text for a terminal. Here it is plain: 80 columns, no colors."""
     return _plain(renderable(report))
 
 

@@ -36,7 +36,7 @@ View = dict[str, Any]
 
 
 def render(report: AuditReport) -> str:
-    """Write an audit as a page.
+    """The report as one HTML page, with charts and pictures.
 
     Args:
         report: The audit.

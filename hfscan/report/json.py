@@ -15,9 +15,9 @@ _INDENT = "  "
 
 
 def render(report: AuditReport) -> str:
-    """Write ``report.to_dict()`` as JSON.
+    """The whole report as one JSON object, for programs.
 
-    What is short stays on one line, and so does each channel's row, however long: a report has
+    It is ``report.to_dict()``. What is short stays on one line, and so does each channel's row, however long: a report has
     thousands of them. A float that is not finite becomes null.
 
     Args:

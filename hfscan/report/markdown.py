@@ -43,7 +43,7 @@ Row = Sequence[str]
 
 
 def render(report: AuditReport) -> str:
-    """Write an audit as a section of Markdown that starts with a heading of level 2.
+    """The report as Markdown, for job summaries and comments. It starts with a heading of level 2.
 
     Args:
         report: The audit.

@@ -40,7 +40,7 @@ Json = dict[str, Any]
 
 
 def render(report: AuditReport) -> str:
-    """Write an audit as a SARIF log with one run.
+    """The findings as a SARIF 2.1.0 log with one run, for code scanning.
 
     Args:
         report: The audit.

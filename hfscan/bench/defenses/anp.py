@@ -35,7 +35,7 @@ from hfscan.types import Channels, ImageSet, Progress, Repaired, silent
 
 @dataclass(frozen=True)
 class AdversarialPruning:
-    """Train masks against perturbations, erase the channels with small masks.
+    """Adversarial Neuron Pruning: erase the channels that are most sensitive to perturbed weights.
 
     Cost: ``iterations`` times three passes with gradient over ``batch_size`` images.
 

@@ -27,7 +27,7 @@ from hfscan.types import Channels, ImageSet, Progress, Repaired, silent
 
 @dataclass(frozen=True)
 class LipschitzPruning:
-    """Erase the channels whose Lipschitz bound stands out in their layer.
+    """Channel Lipschitz Pruning: erase the channels whose Lipschitz bound stands out in their layer.
 
     Cost: one singular value for each channel; no image is passed but one, to pair convs and norms.
 

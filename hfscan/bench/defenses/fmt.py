@@ -26,7 +26,7 @@ from hfscan.types import AuditSettings, ImageSet, Progress, Repaired, silent
 
 @dataclass(frozen=True)
 class FeatureMapTesting:
-    """Erase each layer's outliers of low accuracy, fine-tune.
+    """FMT as in its paper: erase each layer's channels of abnormally low accuracy, then fine-tune.
 
     Cost: ``audit.steps`` passes with gradient over ``audit.images`` images for each channel, and
     ``tuning.epochs`` passes over the clean images.

@@ -28,7 +28,7 @@ from hfscan.types import (
 
 @dataclass(frozen=True)
 class FeatureMapFlow:
-    """Audit, then repair what the audit says.
+    """The default of hfscan repair: unlearn triggers that lead to the class that the audit suspects.
 
     Cost: one audit, and ``settings.epochs`` passes over the clean images with the unlearning's search.
 

@@ -37,7 +37,7 @@ from hfscan.types import Channels, ImageSet, Progress, Repaired, silent
 
 @dataclass(frozen=True)
 class FinePruning:
-    """Erase the least active channels of the last convolution while the accuracy holds, fine-tune.
+    """Fine-Pruning: erase the last convolution's least active channels while accuracy holds, then fine-tune.
 
     Cost: at most ``1 + most / step`` passes over ``images`` images to prune, and ``tuning.epochs``
     passes over the clean images.

@@ -21,7 +21,7 @@ TUNING = FitConfig(epochs=10, lr=0.01, batch_size=256, momentum=0.9, autocast=Tr
 
 @dataclass(frozen=True)
 class FineTuning:
-    """Fine-tune all of the network on the clean images.
+    """Fine-tune the whole network on clean images.
 
     Cost: ``tuning.epochs`` passes over the clean images.
 

@@ -30,7 +30,7 @@ from hfscan.types import ImageSet, Progress, Repaired, silent
 
 @dataclass(frozen=True)
 class AttentionDistillation:
-    """Fine-tune a teacher, then the network with the teacher's attention.
+    """Neural Attention Distillation: fine-tune a copy, then the network with the copy's attention.
 
     Cost: ``2 * tuning.epochs`` passes over the clean images, half of them with a pass of the teacher.
 

@@ -56,7 +56,7 @@ class Trigger:
 
 @dataclass(frozen=True)
 class NeuralCleanse:
-    """Invert a patch for each class, and unlearn the one that is an outlier.
+    """Neural Cleanse: invert a patch for each class, and unlearn one that is abnormally small.
 
     Cost: for each class ``steps`` passes with gradient over ``batch_size`` images; ``tuning.epochs``
     passes over the clean images.
