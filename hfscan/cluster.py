@@ -134,7 +134,7 @@ def _extra(module: str, extra: str) -> Any:
     except ImportError as error:
         raise UsageError(
             f"--backend {extra} needs {module}, which is not installed",
-            f"pip install 'hfscan[{extra}]'",
+            f"in your clone of hfscan: pip install '.[{extra}]'",
         ) from error
 
 

@@ -18,7 +18,7 @@ def test_an_extra_that_is_not_installed(name: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(cluster.importlib, "import_module", missing)
     with pytest.raises(UsageError, match=f"--backend {name} needs .* not installed") as caught:
         next(iter(CLUSTERS[name](abs, [1], address="somewhere")))
-    assert caught.value.hint == f"pip install 'hfscan[{name}]'"
+    assert caught.value.hint == f"in your clone of hfscan: pip install '.[{name}]'"
 
 
 def test_no_cluster(dask_cluster: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> None:

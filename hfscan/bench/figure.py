@@ -1,4 +1,4 @@
-"""Empty figures and how they are written; matplotlib is an extra: ``pip install 'hfscan[plot]'``."""
+"""Empty figures and how they are written; matplotlib is an extra: ``pip install '.[plot]'`` in a clone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def new_figure(columns: int, *, height: float = 3.6) -> tuple[Figure, list[Axes]
         from matplotlib.figure import Figure as New
     except ImportError as error:
         raise UsageError(
-            "figures need matplotlib, which is not installed", "pip install 'hfscan[plot]'"
+            "figures need matplotlib, which is not installed",
+            "in your clone of hfscan: pip install '.[plot]'",
         ) from error
     figure = New(figsize=(4.2 * columns, height), layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False)

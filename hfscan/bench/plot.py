@@ -1,6 +1,6 @@
 """Figures from trials: cost (the paper's figure 4), accuracy against success rate, sensitivity.
 
-matplotlib is an extra: ``pip install 'hfscan[plot]'``.
+matplotlib is an extra: ``pip install '.[plot]'`` in a clone.
 """
 
 from __future__ import annotations

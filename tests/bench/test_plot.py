@@ -50,4 +50,4 @@ def test_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(UsageError, match="need matplotlib") as error:
         plot(TRIALS, tmp_path)
-    assert "hfscan[plot]" in error.value.hint
+    assert "'.[plot]'" in error.value.hint
