@@ -35,6 +35,9 @@ EXIT_INTERRUPTED = 130
 _EPILOG = """[bold]Exit codes[/bold]: 0 nothing found · 1 suspicious or backdoored (see --fail-on) ·
 2 the audit failed · 3 inconclusive · 4 wrong usage · 130 interrupted"""
 
+_REPAIR_EPILOG = """[bold]Exit codes[/bold]: 0 repaired, or nothing to repair · 2 failed, too much accuracy lost, or the
+audit was inconclusive · 4 wrong usage · 130 interrupted"""
+
 app = typer.Typer(
     name="hfscan",
     no_args_is_help=True,
@@ -43,8 +46,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command(epilog=_EPILOG)(audit)
-app.command(epilog=_EPILOG)(repair)
-app.command(epilog=_EPILOG)(report)
+app.command(epilog=_REPAIR_EPILOG)(repair)
+app.command()(report)
 app.command(context_settings=CONTEXT)(diff)
 app.command()(sweep)
 app.command()(verify)

@@ -33,10 +33,15 @@ def audit(
     token: o.Token = None,
     allow_pickle: o.AllowPickle = False,
     images: Annotated[
-        int, typer.Option(min=1, help="Images per channel.", rich_help_panel=_FMT)
+        int,
+        typer.Option(
+            min=1,
+            help="Clean images that test each channel; the verdict's own tests take theirs.",
+            rich_help_panel=_FMT,
+        ),
     ] = 32,
     steps: Annotated[
-        int, typer.Option(min=1, help="Steps of feature reverse generation.", rich_help_panel=_FMT)
+        int, typer.Option(min=1, help="Gradient steps that change an image.", rich_help_panel=_FMT)
     ] = 2,
     step_size: Annotated[
         float, typer.Option(help="Change of a pixel per step, in (0, 1].", rich_help_panel=_FMT)
@@ -47,12 +52,13 @@ def audit(
     gradient: Annotated[
         GradientName,
         typer.Option(
-            help="Of which step: the start's for all steps, as in the authors' release, or every step's own.",
+            help="Which gradient moves the image: that of the start for all steps (as in the authors' release), "
+            "or a new one at every step.",
             rich_help_panel=_FMT,
         ),
     ] = "start",
     detector: Annotated[
-        o.DetectorName, typer.Option(help="Which channels are outliers.", rich_help_panel=_FMT)
+        o.DetectorName, typer.Option(help="How a layer's outliers are found.", rich_help_panel=_FMT)
     ] = "elliptic",
     tau: Annotated[
         float,
@@ -61,14 +67,17 @@ def audit(
         ),
     ] = 0.1,
     seed: Annotated[
-        int, typer.Option(min=0, max=o.MAX_SEED, help="Of everything random.", rich_help_panel=_FMT)
+        int,
+        typer.Option(
+            min=0, max=o.MAX_SEED, help="Seed of all random choices.", rich_help_panel=_FMT
+        ),
     ] = 0,
     tests: o.Tests = None,
     calibration: o.Calibration = None,
     mode: Annotated[
         ModeName | None,
         typer.Option(
-            help="Every channel with every image (exact), or screened first (fast); "
+            help="Test every channel with every image (exact), or screen the channels first (fast); "
             "default: fast if there is a --budget.",
             show_default=False,
             rich_help_panel=_FMT,
@@ -85,7 +94,7 @@ def audit(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Be done in time: 90s, 2m, 1h30m. What does not fit is left out and reported.",
+            help="Finish within this time: 90s, 2m, 1h30m. What does not fit is left out and reported.",
             rich_help_panel=o._RUN,
         ),
     ] = None,
@@ -118,7 +127,7 @@ def audit(
         int | None,
         typer.Option(
             min=1,
-            help="Most images per pass; default: what the device likes.",
+            help="Most images per pass; default: what suits the device.",
             rich_help_panel=o._RUN,
         ),
     ] = None,
@@ -127,13 +136,15 @@ def audit(
     cache_dir: o.CacheDir = None,
     fail_on: Annotated[
         FailOn,
-        typer.Option(help="Least verdict that exits with 1.", rich_help_panel=o._REPORT),
+        typer.Option(help="Mildest verdict that exits with 1.", rich_help_panel=o._REPORT),
     ] = "suspicious",
     ignore_file: o.IgnoreFile = None,
     baseline: o.Baseline = None,
     report_format: Annotated[
         o.Format,
-        typer.Option("--format", "-f", help="What to print.", rich_help_panel=o._REPORT),
+        typer.Option(
+            "--format", "-f", help="Format of what is printed.", rich_help_panel=o._REPORT
+        ),
     ] = "console",
     json: o.Json = False,
     output: o.Output = None,
@@ -141,7 +152,7 @@ def audit(
         bool,
         typer.Option(
             "--pictures/--no-pictures",
-            help="Whether the report has pictures of suspicious channels, made from clean images.",
+            help="Whether the report shows pictures of suspicious channels, made from clean images.",
             rich_help_panel=o._REPORT,
         ),
     ] = True,

@@ -45,25 +45,36 @@ def run(
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="cifar10, cifar100, gtsrb: several with commas, or all; default: cifar10, with "
-            "--smoke all."
+            help="Data sets, separated by commas: cifar10, cifar100, gtsrb, or all; default: cifar10, "
+            "with --smoke all."
         ),
     ] = None,
     attack: Annotated[
-        str, typer.Option(help="badnets, blended, lowfreq, ssba, wanet, or all.")
+        str,
+        typer.Option(
+            help="Attacks, separated by commas: badnets, blended, lowfreq, ssba, wanet, or all."
+        ),
     ] = ALL,
-    defense: Annotated[str, typer.Option(help="Defenses, or all; see the README.")] = ALL,
+    defense: Annotated[
+        str,
+        typer.Option(
+            help="Defenses, separated by commas: ft, fp, clp, anp, nc, nad, fmt, fmt-flow, or all."
+        ),
+    ] = ALL,
     data: Annotated[
         Path | None,
         typer.Option(
-            exists=True, file_okay=False, help="Folder with one folder per data set; default: Hub."
+            exists=True,
+            file_okay=False,
+            help="Folder with one folder per data set; default: they come from the Hub.",
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="JSON lines; cells that are in it already are not run again.")
+        Path,
+        typer.Option(help="Results as JSON lines; cells that are in it already are not run again."),
     ] = Path("results.jsonl"),
     architecture: Annotated[
-        str, typer.Option(help="timm's name.", rich_help_panel=_VICTIMS)
+        str, typer.Option(help="Architecture, by timm's name.", rich_help_panel=_VICTIMS)
     ] = "preactresnet18",
     width: Annotated[
         int,
@@ -74,18 +85,29 @@ def run(
         ),
     ] = 64,
     poison_rate: Annotated[
-        str, typer.Option(help="One or several, with commas.", rich_help_panel=_VICTIMS)
+        str,
+        typer.Option(
+            help="Share of the training images that are poisoned; several with commas.",
+            rich_help_panel=_VICTIMS,
+        ),
     ] = "0.1",
     target: Annotated[
-        int, typer.Option(min=0, help="Class of the trigger.", rich_help_panel=_VICTIMS)
+        int, typer.Option(min=0, help="Label that the trigger leads to.", rich_help_panel=_VICTIMS)
     ] = 0,
     epochs: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Of training; default: by data set and attack.", rich_help_panel=_VICTIMS
+            min=1,
+            help="Epochs of training; default: depends on data set and attack.",
+            rich_help_panel=_VICTIMS,
         ),
     ] = None,
-    victim_seed: Annotated[int, typer.Option(min=0, max=o.MAX_SEED, rich_help_panel=_VICTIMS)] = 0,
+    victim_seed: Annotated[
+        int,
+        typer.Option(
+            min=0, max=o.MAX_SEED, help="Seed of the victims' training.", rich_help_panel=_VICTIMS
+        ),
+    ] = 0,
     clean_rate: Annotated[
         str,
         typer.Option(
@@ -94,7 +116,8 @@ def run(
         ),
     ] = "0.1",
     seed: Annotated[
-        str, typer.Option(help="One or several, with commas.", rich_help_panel=_DEFENSES)
+        str,
+        typer.Option(help="Seed of the defenses; several with commas.", rich_help_panel=_DEFENSES),
     ] = "0",
     cache: Annotated[
         Path | None,
@@ -105,7 +128,9 @@ def run(
     smoke: Annotated[
         bool,
         typer.Option(
-            "--smoke", help="Every cell on tiny synthetic data, in minutes.", rich_help_panel=_RUN
+            "--smoke",
+            help="Run every cell on tiny synthetic data, in minutes.",
+            rich_help_panel=_RUN,
         ),
     ] = False,
     threads: o.Threads = None,
@@ -160,10 +185,14 @@ def table(
     number: Annotated[
         TableName, typer.Option("--table", help="The paper's table, or the cost of figure 4.")
     ] = "1",
-    format: Annotated[TableFormat, typer.Option("--format", "-f")] = "rich",
-    defense: Annotated[str, typer.Option(help="What tables 3 and 4 are about.")] = "fmt",
-    poison_rate: Annotated[float, typer.Option(help="Of the other tables.")] = 0.1,
-    clean_rate: Annotated[float, typer.Option(help="Of the other tables.")] = 0.1,
+    format: Annotated[
+        TableFormat, typer.Option("--format", "-f", help="Format of the table.")
+    ] = "rich",
+    defense: Annotated[str, typer.Option(help="Defense that tables 3 and 4 are about.")] = "fmt",
+    poison_rate: Annotated[float, typer.Option(help="Poison rate of all tables but 3.")] = 0.1,
+    clean_rate: Annotated[
+        float, typer.Option(help="Share of clean images of all tables but 4.")
+    ] = 0.1,
 ) -> None:
     """Print one of the paper's tables, with the paper's own figures below each row.
 
@@ -193,11 +222,13 @@ def table(
 def plot(
     results: Results,
     out: Annotated[Path, typer.Option(help="Folder of the figures.")] = Path(),
-    format: Annotated[ImageFormat, typer.Option("--format", "-f")] = "svg",
+    format: Annotated[
+        ImageFormat, typer.Option("--format", "-f", help="Format of the figures.")
+    ] = "svg",
 ) -> None:
     """Draw cost, accuracy against success rate, and the sensitivity to both rates.
 
-    Needs matplotlib: pip install 'hfscan[plot]'
+    Needs matplotlib: pip install '.\\[plot]' in a clone of hfscan.
     """
     from hfscan.bench.plot import plot as draw
     from hfscan.bench.results import read_trials

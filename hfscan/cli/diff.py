@@ -30,9 +30,9 @@ def diff(
     before: Annotated[
         str, typer.Argument(help="A JSON report ([b]*.json[/b]), or a model as for hfscan audit.")
     ],
-    after: Annotated[str, typer.Argument(help="The same, to compare with it.")],
+    after: Annotated[str, typer.Argument(help="Another report or model, to compare with it.")],
     report_format: Annotated[
-        DiffFormat, typer.Option("--format", "-f", help="What to print.")
+        DiffFormat, typer.Option("--format", "-f", help="Format of what is printed.")
     ] = "console",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     output: Annotated[
@@ -48,7 +48,7 @@ def diff(
 ) -> None:
     """Compare two audits: verdicts, classes, layers, channels.
 
-    Models are audited first; the options of hfscan audit can be given behind them.
+    Models are audited first; the options of hfscan audit can be given after them.
 
     It exits with 0 if AFTER is not worse, with 1 if it is (its verdict is more severe, or another
     class is suspected), with 3 if AFTER is inconclusive, otherwise as hfscan audit.

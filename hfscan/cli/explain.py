@@ -17,7 +17,8 @@ def explain(
     rule: Annotated[
         str | None,
         typer.Argument(
-            help="Id or name, as HFS001; without it all are listed.", show_default=False
+            help="Id or name of the rule, such as HFS001; without it, all rules are listed.",
+            show_default=False,
         ),
     ] = None,
     json: o.Json = False,

@@ -12,7 +12,7 @@ KindName = Literal["detectors", "attacks", "defenses", "formats", "architectures
 
 
 def list_entries(
-    kind: Annotated[KindName, typer.Argument(help="Which registry.", show_default=False)],
+    kind: Annotated[KindName, typer.Argument(help="What to list.", show_default=False)],
     json: o.Json = False,
 ) -> None:
     """List detectors, attacks, defenses, report formats, architectures or model-level tests.

@@ -70,12 +70,13 @@ CacheDir = Annotated[
     typer.Option(help="Where downloads are kept; default: the Hub's cache.", rich_help_panel=_RUN),
 ]
 DeviceOption = Annotated[
-    Device, typer.Option("--device", help="Where to compute.", rich_help_panel=_RUN)
+    Device, typer.Option("--device", help="Device to compute on.", rich_help_panel=_RUN)
 ]
 Precision = Annotated[
     PrecisionName,
     typer.Option(
-        help="Of the channels' test; auto is half precision where it is fast and changes no answers.",
+        help="For the channel tests. auto: half precision where it is fast and keeps at least --min-agreement "
+        "of the predictions.",
         rich_help_panel=_RUN,
     ),
 ]
@@ -83,7 +84,7 @@ Memory = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="What to use beside the model, as 4GB or 512MB; default: 1GB, less on small machines.",
+        help="Memory to aim at beside the model, as 4GB or 512MB; default: 1GB, less on small machines.",
         rich_help_panel=_RUN,
     ),
 ]
@@ -105,7 +106,7 @@ IgnoreFile = Annotated[
     typer.Option(
         exists=True,
         dir_okay=False,
-        help="Accepted findings; default: .hfscan-ignore.toml, found upward.",
+        help="File of accepted findings; default: the nearest .hfscan-ignore.toml, here or above.",
         rich_help_panel=_REPORT,
     ),
 ]
@@ -141,7 +142,7 @@ Calibration = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="What hfscan calibrate wrote; default: the closest that comes with hfscan.",
+        help="A file that hfscan calibrate wrote; default: the closest calibration that comes with hfscan.",
         rich_help_panel=_VERDICT,
     ),
 ]
@@ -149,7 +150,9 @@ BackendName = Literal["local", "dask", "ray"]
 Scheduler = Annotated[
     str | None,
     typer.Option(
-        metavar="ADDRESS", help="Of the cluster, as tcp://host:8786.", rich_help_panel=_RUN
+        metavar="ADDRESS",
+        help="Address of the cluster's scheduler, as tcp://host:8786.",
+        rich_help_panel=_RUN,
     ),
 ]
 

@@ -64,13 +64,13 @@ def repair(
     erase_rate: Annotated[
         float,
         typer.Option(
-            help="Share of each layer's channels to erase, in [0, 1], if a class is suspected: those "
-            "that inverted triggers move most; 0 only unlearns; fmt-flow only.",
+            help="Share of each layer's channels to erase if a class is suspected, in [0, 1]: those "
+            "that inverted triggers move most; 0 only unlearns. For fmt-flow only.",
             rich_help_panel=_TUNING,
         ),
     ] = 0.0,
     epochs: Annotated[
-        int, typer.Option(min=0, help="Of fine-tuning.", rich_help_panel=_TUNING)
+        int, typer.Option(min=0, help="Epochs of fine-tuning.", rich_help_panel=_TUNING)
     ] = 10,
     lr: Annotated[
         float,
@@ -83,12 +83,12 @@ def repair(
         int,
         typer.Option(
             min=2,
-            help="Images per step; of the other methods 256 by default.",
+            help="Images per step of fine-tuning; the other methods' default is 256.",
             rich_help_panel=_TUNING,
         ),
     ] = 128,
     weight_decay: Annotated[
-        float, typer.Option(min=0, help="Of SGD.", rich_help_panel=_TUNING)
+        float, typer.Option(min=0, help="Weight decay of SGD.", rich_help_panel=_TUNING)
     ] = 5e-4,
     flip: Annotated[
         bool,
@@ -102,36 +102,38 @@ def repair(
         float,
         typer.Option(
             min=0,
-            help="L2 norm of the additive one of the inverted triggers to unlearn, if a class is "
-            "suspected; 0 unlearns none; "
-            "fmt-flow only.",
+            help="L2 norm of the additive trigger; 0 switches off unlearning of all families. "
+            "For fmt-flow only.",
             rich_help_panel=_TUNING,
         ),
     ] = 0.75,
     clean_rate: Annotated[
         float,
         typer.Option(
-            help="Share of the clean images to tune on, in (0, 1); the rest measures.",
+            help="Share of the clean images to fine-tune on, in (0, 1); the others measure the result.",
             rich_help_panel=_TUNING,
         ),
     ] = 0.8,
     max_accuracy_drop: Annotated[
         float,
         typer.Option(
-            help="A larger loss of accuracy is not written; in [0, 1].", rich_help_panel=_TUNING
+            help="Largest loss of accuracy to accept, in [0, 1]; after a larger one nothing is written.",
+            rich_help_panel=_TUNING,
         ),
     ] = 0.03,
     force: Annotated[
         bool,
         typer.Option(
             "--force",
-            help="Write it whatever the loss, and repair even if the audit found nothing.",
+            help="Write the model whatever the loss, and repair even if the audit found nothing.",
             rich_help_panel=_TUNING,
         ),
     ] = False,
     seed: Annotated[
         int,
-        typer.Option(min=0, max=o.MAX_SEED, help="Of everything random.", rich_help_panel=_TUNING),
+        typer.Option(
+            min=0, max=o.MAX_SEED, help="Seed of all random choices.", rich_help_panel=_TUNING
+        ),
     ] = 0,
     calibration: o.Calibration = None,
     out: Annotated[
@@ -140,32 +142,47 @@ def repair(
     ] = None,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace that folder.", rich_help_panel=o._REPORT),
+        typer.Option(
+            "--overwrite", help="Replace that folder if it exists.", rich_help_panel=o._REPORT
+        ),
     ] = False,
     push: Annotated[
         bool,
-        typer.Option("--push", help="Publish the repaired model.", rich_help_panel=_PUSH),
+        typer.Option(
+            "--push",
+            help="Repair, then publish the repaired model on the Hub.",
+            rich_help_panel=_PUSH,
+        ),
     ] = False,
     to: Annotated[
         str | None,
-        typer.Option(help="owner/name; default: where it came from.", rich_help_panel=_PUSH),
+        typer.Option(
+            help="Repository to publish to, owner/name; default: where the model came from.",
+            rich_help_panel=_PUSH,
+        ),
     ] = None,
     create_pr: Annotated[
         bool | None,
         typer.Option(
             "--create-pr/--no-create-pr",
-            help="Open a pull request; default: on an existing repository.",
+            help="Whether to open a pull request; default: yes on an existing repository.",
             show_default=False,
             rich_help_panel=_PUSH,
         ),
     ] = None,
     private: Annotated[
         bool,
-        typer.Option("--private/--public", help="Of a new repository.", rich_help_panel=_PUSH),
+        typer.Option(
+            "--private/--public", help="Whether a new repository is private.", rich_help_panel=_PUSH
+        ),
     ] = True,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Only list what a push would do.", rich_help_panel=_PUSH),
+        typer.Option(
+            "--dry-run",
+            help="With --push: write the folder, list what would be published, and publish nothing.",
+            rich_help_panel=_PUSH,
+        ),
     ] = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Do not ask before pushing.", rich_help_panel=_PUSH)
@@ -183,12 +200,15 @@ def repair(
     """Repair the model of an audit: unlearn triggers, fine-tune, measure, write, push.
 
     Without MODEL it goes on from the latest audit; with MODEL and --clean-data it audits first.
+    --push repairs again, too, and then publishes.
 
     [b]Examples[/b]
 
       hfscan repair
 
-      hfscan repair --push
+      hfscan repair --push --dry-run
+
+      hfscan repair --push --overwrite
 
       hfscan repair user/model --clean-data cifar10 --push --to me/model --yes
 

@@ -27,7 +27,9 @@ def report(
     ],
     report_format: Annotated[
         o.Format,
-        typer.Option("--format", "-f", help="What to print.", rich_help_panel=o._REPORT),
+        typer.Option(
+            "--format", "-f", help="Format of what is printed.", rich_help_panel=o._REPORT
+        ),
     ] = "console",
     output: o.Output = None,
     verbose: o.Verbose = False,

@@ -37,12 +37,16 @@ def selftest(
     attacks: Annotated[
         str,
         typer.Option(
-            metavar="NAMES", help="Whose triggers, separated by commas.", rich_help_panel=_PLANT
+            metavar="NAMES",
+            help="Attacks whose triggers are planted, separated by commas: badnets, blended.",
+            rich_help_panel=_PLANT,
         ),
     ] = "badnets,blended",
     targets: Annotated[
         int,
-        typer.Option(min=1, help="Copies per attack, each to a class.", rich_help_panel=_PLANT),
+        typer.Option(
+            min=1, help="Copies per attack, each with another target class.", rich_help_panel=_PLANT
+        ),
     ] = 2,
     poison_rate: Annotated[
         float,
@@ -51,7 +55,7 @@ def selftest(
         ),
     ] = 0.2,
     epochs: Annotated[
-        int, typer.Option(min=1, help="Of fine-tuning.", rich_help_panel=_PLANT)
+        int, typer.Option(min=1, help="Epochs of fine-tuning.", rich_help_panel=_PLANT)
     ] = 30,
     lr: Annotated[
         float, typer.Option(help="Learning rate, above 0.", rich_help_panel=_PLANT)
@@ -64,7 +68,9 @@ def selftest(
             rich_help_panel=_PLANT,
         ),
     ] = True,
-    seed: Annotated[int, typer.Option(min=0, max=o.MAX_SEED, help="Of everything random.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=o.MAX_SEED, help="Seed of all random choices.")
+    ] = 0,
     tests: o.Tests = None,
     calibration: o.Calibration = None,
     device: o.DeviceOption = "auto",

@@ -45,7 +45,8 @@ def sweep(
         typer.Option(help="Organisation or user on the Hub.", rich_help_panel=_MODELS),
     ] = None,
     task: Annotated[
-        str, typer.Option(help="Of the models on the Hub; '' for any.", rich_help_panel=_MODELS)
+        str,
+        typer.Option(help="Task of the models on the Hub; '' for any.", rich_help_panel=_MODELS),
     ] = TASK,
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most so many models.", rich_help_panel=_MODELS)
@@ -53,8 +54,8 @@ def sweep(
     out: Annotated[
         Path,
         typer.Option(
-            help="A line per model; those that are in it are not audited again. Reports and summary "
-            "go to a folder beside it.",
+            help="File with a line per model; models that are in it are not audited again. Reports go to a "
+            "folder beside it: NAME-reports.",
             dir_okay=False,
             rich_help_panel=_SWEEP,
         ),
@@ -71,27 +72,32 @@ def sweep(
             "--jobs",
             "-j",
             min=1,
-            help="Audits at a time; threads are divided.",
+            help="Audits at a time; they share the threads.",
             rich_help_panel=_SWEEP,
         ),
     ] = 1,
     budget: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help="Per model, as for an audit: 90s, 2m, 1h.", rich_help_panel=_SWEEP
+            metavar="TIME",
+            help="Time for each model, as for an audit: 90s, 2m, 1h.",
+            rich_help_panel=_SWEEP,
         ),
     ] = None,
     timeout: Annotated[
         str,
         typer.Option(
             metavar="TIME",
-            help="Per model: an audit that is not done is killed.",
+            help="An audit that takes longer is killed.",
             rich_help_panel=_SWEEP,
         ),
     ] = "1h",
     backend: Annotated[
         o.BackendName,
-        typer.Option(help="Where: this machine, or a cluster's workers.", rich_help_panel=_SWEEP),
+        typer.Option(
+            help="Where the audits run: on this machine, or on a cluster's workers.",
+            rich_help_panel=_SWEEP,
+        ),
     ] = "local",
     scheduler: o.Scheduler = None,
     audit_options: Annotated[
@@ -112,11 +118,13 @@ def sweep(
     cache_dir: o.CacheDir = None,
     fail_on: Annotated[
         FailOn,
-        typer.Option(help="Least verdict that exits with 1.", rich_help_panel=o._REPORT),
+        typer.Option(help="Mildest verdict that exits with 1.", rich_help_panel=o._REPORT),
     ] = "suspicious",
     report_format: Annotated[
         SummaryFormat,
-        typer.Option("--format", "-f", help="Of the summary.", rich_help_panel=o._REPORT),
+        typer.Option(
+            "--format", "-f", help="Format of the printed summary.", rich_help_panel=o._REPORT
+        ),
     ] = "console",
     json: o.Json = False,
     quiet: o.Quiet = False,

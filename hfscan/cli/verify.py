@@ -30,21 +30,27 @@ def verify(
             metavar="REPORT.json",
             exists=True,
             dir_okay=False,
-            help="Of hfscan audit --json, or -o json=FILE.",
+            help="A JSON report of hfscan audit.",
             show_default=False,
         ),
     ],
     model: Annotated[
         str | None,
-        typer.Option(help="If it is not where the report says.", rich_help_panel=o._MODEL),
+        typer.Option(
+            help="The model, if it is not where the report says.", rich_help_panel=o._MODEL
+        ),
     ] = None,
     clean_data: Annotated[
         str | None,
-        typer.Option(help="If they are not where the report says.", rich_help_panel=o._DATA),
+        typer.Option(
+            help="The clean images, if they are not where the report says.", rich_help_panel=o._DATA
+        ),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(help="If it is not the report's.", rich_help_panel=o._DATA),
+        typer.Option(
+            help="Split of the clean data; default: the report's.", rich_help_panel=o._DATA
+        ),
     ] = None,
     image_column: o.ImageColumn = None,
     label_column: o.LabelColumn = None,
@@ -53,14 +59,14 @@ def verify(
     allow_pickle: o.AllowPickle = False,
     channels: Annotated[
         int,
-        typer.Option(min=0, help="How many to test again.", rich_help_panel=_EVIDENCE),
+        typer.Option(min=0, help="How many channels to test again.", rich_help_panel=_EVIDENCE),
     ] = 8,
     seed: Annotated[
         int | None,
         typer.Option(
             min=0,
             max=o.MAX_SEED,
-            help="Which ones; default: nobody knows before.",
+            help="Seed that chooses the channels; default: a new random one.",
             rich_help_panel=_EVIDENCE,
         ),
     ] = None,
@@ -72,7 +78,7 @@ def verify(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Check a report: make a part of its evidence again, and compare.
+    """Check a report: recompute a part of its evidence, and compare.
 
     Model and images must be the same bit by bit; then some channels,
     chosen at random, and the model-level tests are run again, in the
