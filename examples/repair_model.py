@@ -6,6 +6,7 @@ python examples/repair_model.py ./examples/badnets-cifar10 ./examples/cifar10-cl
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from rich.progress import track
@@ -15,19 +16,28 @@ import hfscan
 
 def main(ref: str, clean_data: str, out: str) -> None:
     model = hfscan.load(ref)
-    clean = hfscan.load_images(clean_data, size=model.input_size[1:])
-    report = hfscan.audit(model, clean, progress=track)
+    clean = partial(
+        hfscan.load_images,
+        clean_data,
+        size=model.input_size[1:],
+        crop_pct=model.crop_pct,
+        interpolation=model.interpolation,
+    )
+    report = hfscan.audit(model, clean(images=1000), progress=track)
     if report.target is None:
         sys.exit(f"{report.verdict.value}: nothing to repair")
 
-    repaired, result = hfscan.repair(model, report, clean, progress=track)
+    repaired, result = hfscan.repair(model, report, clean(images=5000), progress=track)
     erased = sum(len(channels) for channels in result.erased.values())
     print(f"erased {erased} channels; {result.method}")
     print(f"accuracy {result.before.accuracy:.3f} -> {result.after.accuracy:.3f}")
     print(f"verdict {report.verdict.value} -> {result.verdict_after.value}")
 
     hfscan.save(repaired, Path(out), result)
-    print(f'load it with timm.create_model("local-dir:{out}", pretrained=True)')
+    print("load it with timm:")
+    if model.architecture.startswith("preactresnet"):
+        print("  import hfscan.models  # timm does not have PreActResNets")
+    print(f'  timm.create_model("local-dir:{out}", pretrained=True)')
     # hfscan.push(repaired, result, to="me/model-sanitized") publishes it
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def test_the_python_code_of_the_readme(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     readme = (EXAMPLES.parent / "README.md").read_text()
-    (code,) = (part.partition("```")[0] for part in readme.split("```python\n")[1:2])
+    (code,) = (part.partition("```")[0] for part in readme.split("```python\n")[2:3])
     for example, small in zip(("badnets-cifar10", "cifar10-clean"), inputs, strict=True):
         assert f'"./examples/{example}"' in code
         code = code.replace(f"./examples/{example}", small)
@@ -104,6 +105,22 @@ def test_repair_model(
     run("repair_model.py", [*inputs, str(tmp_path / "repaired")], monkeypatch)
     assert "accuracy 1.000 -> " in capsys.readouterr().out
     assert (tmp_path / "repaired" / "model.safetensors").is_file()
+
+
+def test_timm_loads_the_example_as_the_readme_says() -> None:
+    """In a program of its own: only the snippet's imports count."""
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    code = readme.split("```python\n")[1].partition("```")[0]
+    assert "./badnets-cifar10-repaired" in code
+    example = EXAMPLES / "badnets-cifar10"
+    code = code.replace("./badnets-cifar10-repaired", str(example))
+    check = (
+        "import sys, torch; from safetensors.torch import load_file; wanted = load_file(sys.argv[1])\n"
+        "assert all(torch.equal(wanted[name], value) for name, value in net.state_dict().items())\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code + check, str(example / "model.safetensors")], check=True
+    )
 
 
 def test_custom_detector(

@@ -33,7 +33,10 @@ def save(
     overwrite: bool = False,
     more: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """Write a model in the Hub's layout; ``timm.create_model("local-dir:<folder>")`` loads it.
+    """Write a model in the Hub's layout, which `hfscan.load` and timm read.
+
+    ``timm.create_model("local-dir:<folder>", pretrained=True)`` loads it; without ``pretrained=True`` the weights
+    are random. For a PreActResNet, which timm does not have, ``import hfscan.models`` first.
 
     The files are written to a folder beside the wanted one, which then takes its place. A killed process
     leaves the old folder or the new one, and perhaps a hidden folder beside it. Where the system cannot
