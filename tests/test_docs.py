@@ -14,9 +14,10 @@ from typing import get_args
 import hfscan
 from hfscan.bench.defenses import DEFENSES
 from hfscan.calibration.calibration import BACKDOORED_RATE, SUSPICIOUS_RATE
-from hfscan.cli import options
-from hfscan.cli.audit import audit
-from hfscan.cli.repair import repair
+from hfscan.cli import app, options
+from hfscan.cli.audit import ACCURACY_IMAGES, audit
+from hfscan.cli.repair import MAX_IMAGES, repair
+from hfscan.cli.selftest import IMAGES as SELFTEST_IMAGES
 from hfscan.detectors import DETECTORS
 from hfscan.inversion import Blend, Patch
 from hfscan.model_tests import TESTS
@@ -97,6 +98,29 @@ def test_readme_states_the_defaults() -> None:
         assert (
             f"**{verdict}** (p < {calibrated:g} with a calibration, {otherwise:g} without)" in text
         )
+
+
+def test_readme_states_how_many_images_each_command_takes() -> None:
+    text = " ".join(README.split())
+    assert (
+        f"An audit takes up to {ACCURACY_IMAGES:,} of them, a selftest {SELFTEST_IMAGES:,} and a "
+        f"repair {MAX_IMAGES:,}," in text
+    )
+    assert f"clean(images={ACCURACY_IMAGES})" in text
+    assert f"clean(images={MAX_IMAGES})" in text
+    assert f"fine-tunes on {100 * RepairSettings().clean_rate:g} % of its images" in text
+    assert f"falls by more than {100 * RepairSettings().max_accuracy_drop:g} points" in text
+
+
+def test_readme_has_every_command() -> None:
+    for command in app.registered_commands:
+        name = command.name or getattr(command.callback, "__name__", "")
+        assert f"| `hfscan {name}" in README, name
+
+
+def test_readme_installs_nothing_by_its_name_alone() -> None:
+    assert "install hfscan" not in README
+    assert "'hfscan[" not in README
 
 
 def test_links_into_the_repository_lead_somewhere() -> None:
