@@ -24,8 +24,8 @@ MARKS = {"fine": "ok", "note": "note", "bad": "bad"}
 def doctor(json: o.Json = False) -> None:
     """Look at this machine: versions, threads, precision, caches, memory, the Hub.
 
-    It exits with 0, or with 2 if something would make an audit fail. Without a network that is not
-    so: folders, and what was downloaded before, can be audited.
+    It exits with 0, or with 2 if something would make an audit fail. A missing network does not:
+    folders, and what was downloaded before, can still be audited.
 
     [b]Examples[/b]
 
