@@ -201,7 +201,7 @@ def _num_classes(data: Mapping[str, Any], cfg: dict[str, Any], args: Mapping[str
 def _label_names(data: Mapping[str, Any], cfg: dict[str, Any], classes: int) -> tuple[str, ...]:
     names = data.get("label_names") or cfg.pop("label_names", None) or cfg.pop("labels", None)
     id2label = data.get("id2label")
-    if not names and isinstance(id2label, dict):
+    if not names and isinstance(id2label, dict) and len(id2label) == classes:
         names = [id2label.get(str(index)) for index in range(classes)]
     if not isinstance(names, list) or len(names) != classes:
         return ()

@@ -67,6 +67,7 @@ def test_number_of_classes(tmp_path: Path, data: dict[str, Any], classes: int) -
         ({"label_names": ["x", "y", "z"]}, ("x", "y", "z")),
         ({"pretrained_cfg": {**CFG, "label_names": ["x", "y", "z"]}}, ("x", "y", "z")),
         ({"id2label": {"0": "x", "1": "y", "2": "z"}}, ("x", "y", "z")),
+        ({"id2label": {"0": "x", "1": "y"}}, ()),
         ({"label_names": ["x", "y"]}, ()),
         ({"label_names": "xyz"}, ()),
         ({}, ()),
