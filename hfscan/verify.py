@@ -322,7 +322,9 @@ def _results(
     tests = make_tests(report.settings.tests, model.net, clean)
     of_network = [test for test in tests if not isinstance(test, ChannelTest)]
     made = run_tests(model.net, clean, of_network, seed=report.settings.seed, progress=progress)
-    made = calibrated.applied(made + judge(tests, report.layers, report.clean_predictions))
+    made = calibrated.applied(
+        made + judge(tests, report.layers, report.clean_predictions, report.settings)
+    )
     return {result.name: result for result in made}
 
 

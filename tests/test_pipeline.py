@@ -15,8 +15,9 @@ from torch import Tensor, nn
 import hfscan
 from hfscan.channels import erase, feature_map, one_image
 from hfscan.errors import AuditError, DataError, UsageError
-from hfscan.model_tests import TESTS, MaximumMargin
+from hfscan.model_tests import TESTS, FeatureMaps, MaximumMargin
 from hfscan.pipeline import FlowRepair, fitted
+from hfscan.pipeline.testing import judge
 from hfscan.train import FitConfig
 from hfscan.types import (
     AuditReport,
@@ -62,6 +63,17 @@ def test_an_audit_makes_all_tests(
     report = hfscan.audit(tiny_model, tiny_set, settings=SETTINGS)
     assert {test.name for test in report.tests} == set(TESTS)
     assert report.verdict is Verdict.NO_BACKDOOR_FOUND
+
+
+def test_other_settings_than_a_calibration_has_say_nothing_of_the_channels(
+    planted_report: AuditReport,
+) -> None:
+    for settings, reason in ((AuditSettings(), ""), (SETTINGS, "images and steps and step_size")):
+        (result,) = judge(
+            [FeatureMaps()], planted_report.layers, planted_report.clean_predictions, settings
+        )
+        assert reason in result.skipped
+        assert (result.statistic is None) == bool(reason)
 
 
 def test_a_planted_backdoor(planted_report: AuditReport, planted_model: HubModel) -> None:

@@ -154,7 +154,7 @@ def audit(
             kept.keep_layer(layer)
             profiles.append(layer)
         layers = tuple(_judge(layer, detector) for layer in profiles)
-    results = calibrated.applied(results + judge(tests, layers, draft.clean_predictions))
+    results = calibrated.applied(results + judge(tests, layers, draft.clean_predictions, settings))
     conclusion = calibrated.conclude(results)
     if all(layer.skipped not in ("", LAYER_OUT_OF_TIME) for layer in layers):
         conclusion = Conclusion(Verdict.INCONCLUSIVE, NOTHING_TESTED)

@@ -33,6 +33,10 @@ from hfscan.types import (
 MAX_BATCH = 256
 """Images per pass of a model-level test, where memory allows it."""
 
+USUAL = AuditSettings()
+OF_THE_CHANNELS = ("images", "steps", "step_size", "eps", "gradient")
+"""Settings that change what the channels show; calibrations are made with the defaults."""
+
 PRECISION_IMAGES = 32
 """Clean images with which half precision is compared."""
 
@@ -71,11 +75,23 @@ def run_tests(
 
 
 def judge(
-    tests: Sequence[ModelTest], layers: Sequence[LayerAudit], clean_predictions: Sequence[int]
+    tests: Sequence[ModelTest],
+    layers: Sequence[LayerAudit],
+    clean_predictions: Sequence[int],
+    settings: AuditSettings,
 ) -> tuple[TestResult, ...]:
-    """What the tests of channels among ``tests`` say of what an audit has seen."""
+    """What the tests of channels among ``tests`` say of what an audit has seen.
+
+    Nothing, if feature map testing was done otherwise than in the networks that a calibration compares with.
+    """
+    others = [name for name in OF_THE_CHANNELS if getattr(settings, name) != getattr(USUAL, name)]
+    reason = f"feature map testing was not made with the usual {' and '.join(others)}"
     return tuple(
-        test.judge(layers, clean_predictions) for test in tests if isinstance(test, ChannelTest)
+        TestResult(test.name, None, None, None, (), "", reason)
+        if others
+        else test.judge(layers, clean_predictions)
+        for test in tests
+        if isinstance(test, ChannelTest)
     )
 
 
