@@ -35,9 +35,17 @@ def calibrate(
         ),
     ] = None,
     images: Annotated[
-        int, typer.Option(min=100, help="Training images.", rich_help_panel=_ZOO)
+        int,
+        typer.Option(
+            min=100, help="Images that each network is trained on, at most.", rich_help_panel=_ZOO
+        ),
     ] = 20_000,
-    epochs: Annotated[int, typer.Option(min=1, help="Of training.", rich_help_panel=_ZOO)] = 6,
+    epochs: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Epochs of training; slow attacks get more.", rich_help_panel=_ZOO
+        ),
+    ] = 6,
     clean: Annotated[
         int,
         typer.Option(
@@ -59,15 +67,15 @@ def calibrate(
             help="Train and audit the networks that are missing; otherwise fit with those in --results.",
         ),
     ] = True,
-    out: Annotated[Path, typer.Option(help="The calibration.")] = Path("calibration.json"),
+    out: Annotated[Path, typer.Option(help="File for the calibration.")] = Path("calibration.json"),
     pages: Annotated[
         Path | None,
         typer.Option(
-            file_okay=False, help="Folder for tables and ROC curves; needs hfscan\\[plot]."
+            file_okay=False, help="Folder for tables and ROC curves; needs pip install '.\\[plot]'."
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Of the calibration; default: --dataset.")
+        str | None, typer.Option(help="Name of the calibration; default: --dataset.")
     ] = None,
     cache: Annotated[
         Path | None,
@@ -76,7 +84,8 @@ def calibrate(
         ),
     ] = None,
     format: Annotated[
-        TableFormat, typer.Option("--format", "-f", help="Of the table.", rich_help_panel=_RUN)
+        TableFormat,
+        typer.Option("--format", "-f", help="Format of the printed table.", rich_help_panel=_RUN),
     ] = "rich",
     threads: o.Threads = None,
     quiet: o.Quiet = False,
