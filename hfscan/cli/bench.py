@@ -58,7 +58,7 @@ def run(
     defense: Annotated[
         str,
         typer.Option(
-            help="Defenses, separated by commas: ft, fp, clp, anp, nc, nad, fmt, fmt-flow, or all."
+            help="Defenses, separated by commas: ft, fp, clp, anp, nc, nad, fmt, fmt-tac, fmt-flow, or all."
         ),
     ] = ALL,
     data: Annotated[
