@@ -56,16 +56,15 @@ def repair(
         o.MethodName,
         typer.Option(
             help="fmt-flow goes on from what the audit found. The others are published defenses with "
-            "their papers' settings: fine-tuning, Fine-Pruning, CLP, ANP, Neural Cleanse, NAD, FMT; fmt-tac is "
-            "FMT with the channels that inverted triggers move most.",
+            "their papers' settings: fine-tuning, Fine-Pruning, CLP, ANP, Neural Cleanse, NAD, FMT.",
             rich_help_panel=_TUNING,
         ),
     ] = "fmt-flow",
     erase_rate: Annotated[
         float,
         typer.Option(
-            help="Share of each layer's channels to erase if a class is suspected, in [0, 1]: those "
-            "that inverted triggers move most; 0 only unlearns. For fmt-flow only.",
+            help="Share of each layer's channels to erase if a class is suspected, in [0, 1]; 0 "
+            "only unlearns. For fmt-flow only.",
             rich_help_panel=_TUNING,
         ),
     ] = 0.0,

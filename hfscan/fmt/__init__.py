@@ -5,7 +5,7 @@ from __future__ import annotations
 from hfscan.fmt.memory import Limits, default_memory, give_back, measure_limits
 from hfscan.fmt.precision import PRECISIONS, Choice, choose_precision
 from hfscan.fmt.profile import LayerProfile, profile
-from hfscan.fmt.select import inverted_tac, most_moved
+from hfscan.fmt.select import flow, select_channels
 
 __all__ = [
     "PRECISIONS",
@@ -14,9 +14,9 @@ __all__ = [
     "Limits",
     "choose_precision",
     "default_memory",
+    "flow",
     "give_back",
-    "inverted_tac",
     "measure_limits",
-    "most_moved",
     "profile",
+    "select_channels",
 ]

@@ -1,66 +1,55 @@
-"""Which channels to erase: those that the trigger moves most.
+"""Which channels to erase, given what an audit saw.
 
-The paper erases what its outlier detector flags (FMT, section III-E), and counts as right the channels that the true
-trigger moves most (section IV-D). Deviation, where a class is suspected: triggers inverted for it stand in for the
-true one, and the channels that these move most are erased. A detector of low accuracy flags the channels that hurt in
-any way, and hardly ever those of the trigger.
+The paper erases what its outlier detector flags. Deviation: when a target class is suspected, the
+channels are those whose reverse-generated images flow most into that class. A detector of low
+accuracy flags the channels that hurt in any way; on small networks that left a BadNets backdoor whole
+(attack success rate 1.0), the flow removed it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-
 import numpy as np
-import torch
-from torch import nn
 
-from hfscan.inversion import Trigger
-from hfscan.metrics import tac
-from hfscan.types import Channels, FloatArray, ImageSet
-
-IMAGES = 200
-"""Clean images that show what a trigger moves, at most."""
+from hfscan.types import AuditReport, Channels, FloatArray, LayerAudit
 
 
-def inverted_tac(
-    net: nn.Module, clean: ImageSet, triggers: Sequence[Trigger]
-) -> dict[str, FloatArray]:
-    """Trigger-activated change with inverted triggers: how far they move each feature map.
+def select_channels(report: AuditReport, erase_rate: float) -> tuple[Channels, str]:
+    """The channels to erase, and how they were chosen.
 
     Args:
-        net: The network; it is left as it was.
-        clean: Clean images, at least one of another class than the triggers'.
-        triggers: At least one, all toward the same class.
+        report: With a suspected class: the channels with the largest flow into it. Without: those that
+            are flagged.
+        erase_rate: Share of each layer's channels, at least one, where there is a suspected class; 0 is
+            none.
+    """
+    if report.target is None:
+        return report.flagged, f"the channels flagged by the {report.settings.detector} detector"
+    if erase_rate == 0:
+        return {}, "no channel: the suspected class is only unlearned"
+    chosen = {
+        layer.layer: _top(flow(layer, report.clean_predictions, report.target), erase_rate)
+        for layer in report.layers
+        if not layer.skipped
+    }
+    name = report.model.label(report.target)
+    method = f"per layer the {erase_rate:.0%} of channels whose images flow most into class {name}"
+    return chosen, method
+
+
+def flow(layer: LayerAudit, clean_predictions: tuple[int, ...], target: int) -> FloatArray:
+    """How many more of a channel's images are predicted as ``target`` than of the clean ones.
 
     Returns:
-        Conv layer -> float32 ``(C,)``: mean over the triggers of the change in units of the layer's mean; layers that
-        cannot be erased are left out.
-
-    References:
-        `hfscan.metrics.tac`, of which this is the estimate that needs no true trigger.
+        float32 ``(C,)``: a share of the N images, averaged over the steps; minus infinity for channels
+        that were not tested with all of them.
     """
-    others = clean.subset((clean.labels != triggers[0].target).nonzero().flatten())
-    sample = others.sample(IMAGES, seed=0)
-    changes = [_in_layers_means(tac(net, sample, _carrying(sample, each))) for each in triggers]
-    return {layer: np.mean([each[layer] for each in changes], axis=0) for layer in changes[0]}
+    images = sum(clean_predictions)
+    share = layer.predictions[:, :, target].mean(1) / images
+    moved = np.asarray(share - clean_predictions[target] / images, np.float32)
+    return np.where(layer.tested == images, moved, np.float32(-np.inf))
 
 
-def most_moved(changes: Mapping[str, FloatArray], rate: float) -> Channels:
-    """A share ``rate`` of each layer's channels, at least one: those with the largest changes."""
-    return {
-        layer: sorted(
-            np.argsort(-values, kind="stable")[: max(1, round(rate * len(values)))].tolist()
-        )
-        for layer, values in changes.items()
-    }
-
-
-def _carrying(images: ImageSet, trigger: Trigger) -> ImageSet:
-    with torch.no_grad():
-        pixels = trigger.apply(images.images.float() / 255)
-    return replace(images, images=pixels.mul(255).round().to(torch.uint8))
-
-
-def _in_layers_means(changes: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    return {layer: values / max(float(values.mean()), 1e-12) for layer, values in changes.items()}
+def _top(values: FloatArray, rate: float) -> list[int]:
+    """Indices of the largest values, a share ``rate`` of all and at least one of those that are known."""
+    count = min(max(1, round(rate * len(values))), int(np.isfinite(values).sum()))
+    return sorted(np.argsort(-values, kind="stable")[:count].tolist())

@@ -11,7 +11,9 @@ from torch import nn
 from hfscan.calibration import Calibration
 from hfscan.channels import erase, one_image
 from hfscan.errors import AuditError, DataError
-from hfscan.fmt import inverted_tac, most_moved
+from hfscan.fmt import (
+    select_channels,
+)
 from hfscan.inversion import Additive, Blend, Patch, Smooth, Warp
 from hfscan.inversion.search import MIN_IMAGES
 from hfscan.metrics import accuracy, interval
@@ -23,7 +25,6 @@ from hfscan.pipeline.testing import run_tests, timed
 from hfscan.train import FitConfig, fit
 from hfscan.types import (
     AuditReport,
-    Channels,
     Defense,
     HubModel,
     ImageSet,
@@ -144,12 +145,12 @@ def repair(
 
 @dataclass(frozen=True, eq=False)
 class FlowRepair:
-    """Unlearn the class that an audit suspects, erase the channels that lead to it: the default.
+    """Unlearn the class that an audit suspects, erase the channels that it points at: the default.
 
     Args:
-        report: Of the audit. With a suspected class, triggers are inverted for it and unlearned, and a share of
-            the channels is erased, those that these triggers move most; otherwise the channels are those that
-            the detector flagged.
+        report: Of the audit. With a suspected class, triggers inverted for it are unlearned, and a share of
+            the channels may be erased, those whose images flow most into it; otherwise the channels are
+            those that the detector flagged.
         settings: How much to erase, how to fine-tune and to unlearn.
     """
 
@@ -162,39 +163,21 @@ class FlowRepair:
         """Erase, unlearn, fine-tune.
 
         Raises:
-            AuditError: No class is suspected and no channel is flagged.
+            AuditError: No channel is to be erased.
             DataError: There are too few images of other classes to find triggers with.
         """
-        if self.report.target is None and not self.report.flagged:
+        channels, how = select_channels(self.report, self.settings.erase_rate)
+        if not channels and (self.report.target is None or self.settings.erase_rate):
             raise AuditError(
                 "the audit points at no channel, there is nothing to erase",
                 "audit with more --images, or another --detector",
             )
         settings = dataclasses.replace(self.settings, seed=seed)
-        inverted, rate = _inverted(net, clean, self.report.target, settings)
-        channels, how = self._channels(net, clean, inverted)
         erased = erase(net, channels, one_image(net, clean))
-        unlearning = inverted if settings.unlearn_norm else None
+        unlearning, rate = _unlearning(net, clean, self.report.target, settings)
         fit(erased, clean, fit_config(settings), unlearning=unlearning, progress=progress)
         triggers = () if unlearning is None else tuple(unlearning.kinds)
         return Repaired(erased, channels, how, rate, triggers)
-
-    def _channels(
-        self, net: nn.Module, clean: ImageSet, inverted: Unlearning | None
-    ) -> tuple[Channels, str]:
-        """The channels to erase, and how they were chosen."""
-        if self.report.target is None:
-            detector = self.report.settings.detector
-            return self.report.flagged, f"the channels flagged by the {detector} detector"
-        erase_rate = self.settings.erase_rate
-        if inverted is None or not erase_rate:
-            return {}, "no channel: the suspected class is only unlearned"
-        channels = most_moved(inverted_tac(net, clean, inverted.triggers), erase_rate)
-        name = self.report.model.label(self.report.target)
-        return (
-            channels,
-            f"per layer the {erase_rate:.0%} of channels that inverted triggers toward class {name} move most",
-        )
 
 
 def _parameters(defense: Defense) -> dict[str, Any]:
@@ -209,11 +192,11 @@ def _measure(net: nn.Module, images: ImageSet) -> Metrics:
     return Metrics(accuracy=share, images=len(images), interval=interval(share, len(images)))
 
 
-def _inverted(
+def _unlearning(
     net: nn.Module, tuning: ImageSet, target: int | None, settings: RepairSettings
 ) -> tuple[Unlearning | None, float | None]:
-    """Triggers of the network as it was, if a class is suspected and they are wanted, and how many images they lead."""
-    if target is None or not (settings.unlearn_norm or settings.erase_rate):
+    """What to unlearn, if a class is suspected; it begins with triggers of the network as it was."""
+    if target is None or not settings.unlearn_norm:
         return None, None
     others = int((tuning.labels != target).sum())
     if others < MIN_IMAGES:
@@ -221,8 +204,7 @@ def _inverted(
             f"{others} images of other classes than the suspected one are too few to find triggers with",
             "use more clean images, a larger --clean-rate, or --unlearn-norm 0",
         )
-    additive = (Additive(norm=settings.unlearn_norm),) if settings.unlearn_norm else ()
-    families = (Patch(), Warp(), Blend(), *additive, Smooth())
+    families = (Patch(), Warp(), Blend(), Additive(norm=settings.unlearn_norm), Smooth())
     unlearning = Unlearning(tuning, target, families, seed=settings.seed)
     return unlearning, unlearning.renew(net)
 

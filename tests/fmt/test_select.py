@@ -1,60 +1,81 @@
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
-import hfscan
-from hfscan.bench.attacks import BadNets
-from hfscan.bench.poison import attacked
-from hfscan.fmt import inverted_tac, most_moved
-from hfscan.inversion import Patch, Search, Trigger
-from hfscan.metrics import coverage, tac
-from hfscan.types import ImageSet
+from hfscan.fmt import flow, select_channels
+from hfscan.types import AuditReport, AuditSettings, DataFacts, LayerAudit, ModelFacts, Verdict
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+CLEAN = (4, 3, 3)
 
 
-def sticker(size: tuple[int, int], target: int) -> Trigger:
-    """A patch on all of an image, of one color."""
-    family = Patch()
-    start = family.start(size, torch.Generator().manual_seed(0))
-    return Trigger(family, target, family.bounded(start + 3.0), 1.0)
+def layer(name: str, into_one: list[list[int]], flagged: tuple[int, ...] = ()) -> LayerAudit:
+    """A layer of which ``into_one[c][s]`` of 10 images end in class 1, the rest in class 0."""
+    ones = np.array(into_one)
+    counts = np.stack([10 - ones, ones, np.zeros_like(ones)], 2)
+    accuracy = (counts[:, :, 0] / 10).astype(np.float32)
+    marked = np.isin(np.arange(len(ones)), flagged)
+    return LayerAudit(name, len(ones), accuracy, counts, marked, counts[:, 0].sum(1))
 
 
-def test_the_channels_that_an_inverted_trigger_moves(tiny_set: ImageSet) -> None:
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.Flatten(), nn.LazyLinear(4))
-    net(tiny_set.images[:1] / 255)
-    with torch.no_grad():
-        net[0].weight[2] = 0  # sees nothing
-        net[0].weight[4] *= 100
-    trigger = sticker(tiny_set.size, target=1)
-    found = inverted_tac(net, tiny_set, [trigger, trigger])
-    (values,) = found.values()
-    assert values.dtype == np.float32
-    assert values.mean() == pytest.approx(1.0)
-    assert values.argmin() == 2
-    assert values[2] == 0
-    assert most_moved(found, 0.1) == {"0": [4]}
+def report(*layers: LayerAudit, target: int | None = 1) -> AuditReport:
+    return AuditReport(
+        model=ModelFacts("./net", None, "net", (3, 8, 8), 3, ("a", "b", "c"), "0" * 64),
+        data=DataFacts("./data", None, "test", "0" * 64, 10, ()),
+        settings=AuditSettings(),
+        clean_accuracy=0.9,
+        clean_predictions=CLEAN,
+        layers=layers,
+        tests=(),
+        verdict=Verdict.SUSPICIOUS,
+        reason="",
+        target=target,
+    )
 
 
-@pytest.mark.parametrize(("rate", "expected"), [(0.01, [2]), (0.5, [1, 2]), (1.0, [0, 1, 2, 3])])
-def test_a_share_of_each_layer_and_at_least_one(rate: float, expected: list[int]) -> None:
-    changes = {"conv": np.array([0.0, 1.0, 2.0, 1.0], np.float32)}
-    assert most_moved(changes, rate) == {"conv": expected}
+def test_flow_is_the_excess_over_the_clean_images() -> None:
+    found = flow(layer("conv", [[3, 3], [10, 8], [0, 1]]), CLEAN, target=1)
+    np.testing.assert_allclose(found, [0.0, 0.6, -0.25], atol=1e-6)
+    assert found.dtype == np.float32
 
 
-def test_a_patch_inverted_for_a_real_backdoor_moves_its_channels() -> None:
-    """The example network and its true trigger, which no repair knows."""
-    net = hfscan.load(str(EXAMPLES / "badnets-cifar10")).net
-    clean = hfscan.load_images(str(EXAMPLES / "cifar10-clean")).sample(150, seed=0)
-    others = clean.subset((clean.labels != 0).nonzero().flatten())
-    search = Search(steps=40, batch_size=32)
-    trigger = search.invert(net, others.images / 255, 0, family=Patch(), seed=0)
-    erased = most_moved(inverted_tac(net, clean, [trigger]), 0.1)
-    true = tac(net, others, attacked(others, BadNets(), target=0))
-    assert coverage(erased, true) > 0.4  # by chance 0.1
+def test_the_largest_flows_of_each_layer() -> None:
+    first = layer("first", [[5], [9], [4], [8]])
+    second = layer("second", [[6]] * 3 + [[7]] + [[5]] * 6)
+    channels, method = select_channels(report(first, second), 0.4)
+    assert channels == {"first": [1, 3], "second": [0, 1, 2, 3]}
+    assert "40%" in method
+    assert "class b" in method
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(0.01, 1), (0.25, 1), (0.5, 2), (1.0, 4)])
+def test_rate(rate: float, expected: int) -> None:
+    channels, _ = select_channels(report(layer("conv", [[5], [9], [4], [8]])), rate)
+    assert len(channels["conv"]) == expected
+
+
+def test_rate_zero_is_none() -> None:
+    channels, method = select_channels(report(layer("conv", [[5], [9]])), 0.0)
+    assert channels == {}
+    assert "only unlearned" in method
+
+
+def test_equal_flows_go_by_index() -> None:
+    channels, _ = select_channels(report(layer("conv", [[5], [5], [5], [5]])), 0.5)
+    assert channels == {"conv": [0, 1]}
+
+
+def test_a_layer_without_flow_loses_its_first_by_rank() -> None:
+    outwards, skipped = layer("conv", [[1], [2]]), LayerAudit("stem", 4, skipped="Conv1d")
+    assert select_channels(report(outwards, skipped), 0.1)[0] == {"conv": [1]}
+
+
+def test_without_a_class_the_flagged_ones() -> None:
+    layers = (layer("conv", [[3], [9], [2]], flagged=(0, 2)), layer("last", [[9], [9]]))
+    channels, method = select_channels(report(*layers, target=None), 0.1)
+    assert channels == {"conv": [0, 2]}
+    assert "elliptic" in method
+    named = replace(report(*layers, target=None), settings=AuditSettings(detector="kmeans"))
+    assert "kmeans" in select_channels(named, 0.1)[1]

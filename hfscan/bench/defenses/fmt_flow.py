@@ -2,7 +2,7 @@
 
 Where it leaves the FMT paper (Huang et al., sections III-E and III-F): a model-level test names the suspected
 class, and triggers inverted for it are unlearned while fine-tuning. Channels are erased if the settings ask for
-it: those that these triggers move most. If no class is suspected, ``hfscan repair``
+it: those whose reverse-generated images flow most into that class. If no class is suspected, ``hfscan repair``
 would stop; here, as with ``--force``, the channels that the detector flagged are erased and nothing is unlearned.
 """
 

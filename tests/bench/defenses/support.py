@@ -7,7 +7,6 @@ from hfscan.bench.defenses.anp import AdversarialPruning
 from hfscan.bench.defenses.clp import LipschitzPruning
 from hfscan.bench.defenses.fmt import FeatureMapTesting
 from hfscan.bench.defenses.fmt_flow import FeatureMapFlow
-from hfscan.bench.defenses.fmt_tac import TriggerActivatedErasing
 from hfscan.bench.defenses.fp import FinePruning
 from hfscan.bench.defenses.nc import NeuralCleanse
 from hfscan.train import FitConfig
@@ -22,10 +21,6 @@ QUICK: dict[str, Defense] = {
     "anp": AdversarialPruning(eps=0.01, iterations=5, batch_size=20),
     "nc": NeuralCleanse(steps=20, batch_size=16, tuning=TUNING),
     "fmt": FeatureMapTesting(audit=AUDIT, tuning=TUNING),
-    "fmt-tac": TriggerActivatedErasing(
-        audit=AUDIT,
-        settings=RepairSettings(erase_rate=0.02, unlearn_norm=0, epochs=1, lr=1e-3, batch_size=16),
-    ),
     "fmt-flow": FeatureMapFlow(
         audit=AUDIT, settings=RepairSettings(erase_rate=0.02, epochs=1, lr=1e-3, batch_size=16)
     ),

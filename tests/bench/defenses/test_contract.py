@@ -88,9 +88,7 @@ def test_the_result_is_an_ordinary_network(
     assert keys == planted_net.state_dict().keys()
     assert {tensor.dtype for tensor in result.net.parameters()} == {torch.float32}
     assert accuracy(result.net, tiny_set) > 0.9
-    assert result.how.startswith(
-        "per layer" if name in ("fmt-flow", "fmt-tac") else f"{name.upper()}: "
-    )
+    assert result.how.startswith("per layer" if name == "fmt-flow" else f"{name.upper()}: ")
     assert all(result.erased.values())  # no layer without a channel
     erase(planted_net, result.erased, one_image(planted_net, tiny_set))  # they exist
 

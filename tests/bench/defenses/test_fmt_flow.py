@@ -24,7 +24,7 @@ def test_it_is_an_audit_and_its_repair(
     report = hfscan.audit(planted_model, tiny_set, settings=replace(AUDIT, seed=1))
     product = FlowRepair(report, SETTINGS).repair(planted_model.net, tiny_set, seed=1)
     result = DEFENSE.repair(planted_net, tiny_set, seed=1)
-    assert result.erased.keys() == {"conv1", "conv2"}
+    assert 6 in result.erased["conv1"]  # the planted channel
     assert (result.erased, result.how) == (product.erased, product.how)
     assert "class blue" in result.how
     assert result.unlearned == product.unlearned is not None
