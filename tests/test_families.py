@@ -174,7 +174,7 @@ def test_audit_and_repair(model: HubModel, clean: ImageSet) -> None:
 
 
 def test_no_defense_is_forgotten() -> None:
-    assert {*QUICK, "fmt", "fmt-flow"} == set(DEFENSES)
+    assert {*QUICK, "fmt", "fmt-tac", "fmt-flow"} == set(DEFENSES)
 
 
 @pytest.mark.parametrize("name", QUICK)

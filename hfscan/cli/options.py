@@ -11,7 +11,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Format = Literal["console", "json", "markdown", "sarif", "html"]
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 DetectorName = Literal["elliptic", "kmeans"]
-MethodName = Literal["fmt-flow", "ft", "fp", "clp", "anp", "nc", "nad", "fmt"]
+MethodName = Literal["fmt-flow", "ft", "fp", "clp", "anp", "nc", "nad", "fmt", "fmt-tac"]
 
 MAX_SEED = 2**32 - 1
 """Of NumPy and scikit-learn."""

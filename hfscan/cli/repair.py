@@ -56,7 +56,8 @@ def repair(
         o.MethodName,
         typer.Option(
             help="fmt-flow goes on from what the audit found. The others are published defenses with "
-            "their papers' settings: fine-tuning, Fine-Pruning, CLP, ANP, Neural Cleanse, NAD, FMT.",
+            "their papers' settings: fine-tuning, Fine-Pruning, CLP, ANP, Neural Cleanse, NAD, FMT; "
+            "fmt-tac is FMT with the channels that inverted triggers move most.",
             rich_help_panel=_TUNING,
         ),
     ] = "fmt-flow",

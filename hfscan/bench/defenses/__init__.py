@@ -10,6 +10,7 @@ from hfscan.bench.defenses.anp import AdversarialPruning
 from hfscan.bench.defenses.clp import LipschitzPruning
 from hfscan.bench.defenses.fmt import FeatureMapTesting
 from hfscan.bench.defenses.fmt_flow import FeatureMapFlow
+from hfscan.bench.defenses.fmt_tac import TriggerActivatedErasing
 from hfscan.bench.defenses.fp import FinePruning
 from hfscan.bench.defenses.ft import FineTuning
 from hfscan.bench.defenses.nad import AttentionDistillation
@@ -24,6 +25,7 @@ DEFENSES: dict[str, type[Defense]] = {
     "nc": NeuralCleanse,
     "nad": AttentionDistillation,
     "fmt": FeatureMapTesting,
+    "fmt-tac": TriggerActivatedErasing,
     "fmt-flow": FeatureMapFlow,
 }
 """Name -> class; its fields are the hyper-parameters."""

@@ -49,13 +49,13 @@ class FeatureMapFlow:
             AuditError: The audit points at no channel.
         """
         settings = replace(self.audit, seed=seed)
-        report = audit(_as_model(net, clean), clean, settings=settings, progress=progress)
+        report = audit(as_model(net, clean), clean, settings=settings, progress=progress)
         flow = FlowRepair(report, replace(self.settings, seed=seed))
         return flow.repair(net, clean, seed=seed, progress=progress)
 
 
 @torch.no_grad()
-def _as_model(net: nn.Module, clean: ImageSet) -> HubModel:
+def as_model(net: nn.Module, clean: ImageSet) -> HubModel:
     """What an audit wants to know of a network that is no file."""
     with probing(net):
         classes = net(one_image(net, clean)).shape[1]
