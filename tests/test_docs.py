@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+import pytest
+
 import hfscan
 from hfscan.bench.defenses import DEFENSES
 from hfscan.calibration.calibration import BACKDOORED_RATE, SUSPICIOUS_RATE
@@ -123,11 +125,14 @@ def test_readme_installs_nothing_by_its_name_alone() -> None:
     assert "'hfscan[" not in README
 
 
-def test_links_into_the_repository_lead_somewhere() -> None:
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", README)
-    assert links
-    for link in links:
-        assert (ROOT / link).exists(), link
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", *sorted((ROOT / "examples").rglob("*.md"))],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+def test_links_into_the_repository_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+        assert (page.parent / link).exists(), link
 
 
 def test_public_names_are_documented() -> None:
