@@ -113,5 +113,5 @@ def test_the_names_of_the_options_are_right() -> None:
     options = [word for word in text.split() if word.startswith("--") and word != "--quiet"]
     known = sweep.__annotations__
     named = {option.removeprefix("--").replace("-", "_") for option in options} - {"index_url"}
-    assert named == {"clean_data", "budget", "fail_on", "out"}
+    assert named == {"clean_data", "budget", "out"}
     assert named <= set(known)
