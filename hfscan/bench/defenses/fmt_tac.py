@@ -9,6 +9,7 @@ network needs. What is done to them is the paper's: erase, then fine-tune on cle
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,7 +20,6 @@ from torch import nn
 from hfscan.bench.defenses.fmt_flow import as_model
 from hfscan.bench.defenses.ft import TUNING
 from hfscan.channels import erase, one_image
-from hfscan.errors import AuditError
 from hfscan.inversion import Trigger
 from hfscan.metrics import tac
 from hfscan.pipeline.calibrating import Calibrated
@@ -53,19 +53,13 @@ class TriggerActivatedErasing:
     def repair(
         self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
     ) -> Repaired:
-        """Test, invert, erase, fine-tune.
-
-        Raises:
-            AuditError: No class is suspected.
-        """
+        """Test, invert, erase, fine-tune; a network without a suspected class is only copied."""
         calibrated = Calibrated.of(as_model(net, clean).facts, None)
         tests = calibrated.applied(run_tests(net, clean, seed=seed, progress=progress))
         target = calibrated.conclude(tests).target
         if target is None:
-            raise AuditError(
-                "no class is suspected, there is nothing to invert a trigger for",
-                "use another method, or more clean images",
-            )
+            how = "FMT-TAC: no class is suspected, left as it was"
+            return Repaired(copy.deepcopy(net).eval(), how=how)
         inverted = Unlearning(clean, target, seed=seed)
         inverted.renew(net)
         erased = largest(inverted_tac(net, clean, inverted.triggers), self.rate)
