@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from hfscan.errors import DataError
 from hfscan.inversion import FAMILIES, Family, Search, Trigger
+from hfscan.inversion.search import MIN_IMAGES
 from hfscan.types import ImageSet
 
 
@@ -58,6 +60,9 @@ class Unlearning:
 
         Returns:
             Largest share of the images that one of them leads to the class, in [0, 1].
+
+        Raises:
+            DataError: There are too few images of other classes to find triggers with.
         """
         seed = self.seed + self.rounds
         pixels = self._pixels(seed).to(next(net.parameters()).device)
@@ -96,4 +101,9 @@ class Unlearning:
 
     def _pixels(self, seed: int) -> Tensor:
         others = self.images.subset((self.images.labels != self.target).nonzero().flatten())
+        if len(others) < MIN_IMAGES:
+            raise DataError(
+                f"{len(others)} images of other classes than the suspected one are too few to find triggers with",
+                "use more clean images, a larger --clean-rate, or --unlearn-norm 0",
+            )
         return others.sample(self.sample, seed=seed).images.float().div_(255)

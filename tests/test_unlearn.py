@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from hfscan.errors import DataError
 from hfscan.inversion import Additive, Blend, Search, Trigger, Warp
 from hfscan.train import FitConfig, fit
 from hfscan.types import ImageSet
@@ -84,3 +85,12 @@ def test_one_of_each_family_by_default() -> None:
     names = [family.name for family in all_families()]
     assert names == ["patch", "warp", "blend", "additive", "smooth"]
     assert pytest.approx(0.25) == Unlearning.share
+
+
+def test_too_few_images_of_other_classes_to_invert_with(
+    planted_net: nn.Module, tiny_set: ImageSet
+) -> None:
+    (mine,) = tiny_set.labels.eq(2).nonzero(as_tuple=True)
+    few = tiny_set.subset(torch.cat([mine, torch.tensor([0, 1, 3])]))
+    with pytest.raises(DataError, match="3 images of other classes"):
+        Unlearning(few, 2).renew(planted_net)

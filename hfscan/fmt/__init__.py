@@ -5,7 +5,7 @@ from __future__ import annotations
 from hfscan.fmt.memory import Limits, default_memory, give_back, measure_limits
 from hfscan.fmt.precision import PRECISIONS, Choice, choose_precision
 from hfscan.fmt.profile import LayerProfile, profile
-from hfscan.fmt.select import flow, select_channels
+from hfscan.fmt.select import flow, largest, select_channels
 
 __all__ = [
     "PRECISIONS",
@@ -16,6 +16,7 @@ __all__ = [
     "default_memory",
     "flow",
     "give_back",
+    "largest",
     "measure_limits",
     "profile",
     "select_channels",

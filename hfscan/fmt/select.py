@@ -8,6 +8,8 @@ accuracy flags the channels that hurt in any way; on small networks that left a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from hfscan.types import AuditReport, Channels, FloatArray, LayerAudit
@@ -26,14 +28,14 @@ def select_channels(report: AuditReport, erase_rate: float) -> tuple[Channels, s
         return report.flagged, f"the channels flagged by the {report.settings.detector} detector"
     if erase_rate == 0:
         return {}, "no channel: the suspected class is only unlearned"
-    chosen = {
-        layer.layer: _top(flow(layer, report.clean_predictions, report.target), erase_rate)
+    flows = {
+        layer.layer: flow(layer, report.clean_predictions, report.target)
         for layer in report.layers
         if not layer.skipped
     }
     name = report.model.label(report.target)
     method = f"per layer the {erase_rate:.0%} of channels whose images flow most into class {name}"
-    return chosen, method
+    return largest(flows, erase_rate), method
 
 
 def flow(layer: LayerAudit, clean_predictions: tuple[int, ...], target: int) -> FloatArray:
@@ -49,7 +51,10 @@ def flow(layer: LayerAudit, clean_predictions: tuple[int, ...], target: int) -> 
     return np.where(layer.tested == images, moved, np.float32(-np.inf))
 
 
-def _top(values: FloatArray, rate: float) -> list[int]:
-    """Indices of the largest values, a share ``rate`` of all and at least one of those that are known."""
-    count = min(max(1, round(rate * len(values))), int(np.isfinite(values).sum()))
-    return sorted(np.argsort(-values, kind="stable")[:count].tolist())
+def largest(values: Mapping[str, FloatArray], rate: float) -> Channels:
+    """A share ``rate`` of each layer's channels: those with the largest values, at least one of those that are finite."""
+    found = {}
+    for layer, row in values.items():
+        count = min(max(1, round(rate * len(row))), int(np.isfinite(row).sum()))
+        found[layer] = sorted(np.argsort(-row, kind="stable")[:count].tolist())
+    return found

@@ -15,7 +15,6 @@ from hfscan.fmt import (
     select_channels,
 )
 from hfscan.inversion import Additive, Blend, Patch, Smooth, Warp
-from hfscan.inversion.search import MIN_IMAGES
 from hfscan.metrics import accuracy, interval
 from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.inputs import check_repair_settings, fitted
@@ -198,12 +197,6 @@ def _unlearning(
     """What to unlearn, if a class is suspected; it begins with triggers of the network as it was."""
     if target is None or not settings.unlearn_norm:
         return None, None
-    others = int((tuning.labels != target).sum())
-    if others < MIN_IMAGES:
-        raise DataError(
-            f"{others} images of other classes than the suspected one are too few to find triggers with",
-            "use more clean images, a larger --clean-rate, or --unlearn-norm 0",
-        )
     families = (Patch(), Warp(), Blend(), Additive(norm=settings.unlearn_norm), Smooth())
     unlearning = Unlearning(tuning, target, families, seed=settings.seed)
     return unlearning, unlearning.renew(net)

@@ -17,11 +17,12 @@ from rich import print as show
 
 import hfscan
 from hfscan.bench.attacks import BadNets
-from hfscan.bench.defenses.fmt_tac import inverted_tac, largest
+from hfscan.bench.defenses.fmt_tac import inverted_tac
 from hfscan.bench.poison import attacked
 from hfscan.bench.tasks import load_task, usual_epochs
 from hfscan.bench.victims import Victims, VictimSpec
 from hfscan.channels import erase, one_image
+from hfscan.fmt import largest
 from hfscan.metrics import coverage, measure, tac
 from hfscan.unlearn import Unlearning
 

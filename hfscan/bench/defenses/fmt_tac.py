@@ -20,12 +20,13 @@ from torch import nn
 from hfscan.bench.defenses.fmt_flow import as_model
 from hfscan.bench.defenses.ft import TUNING
 from hfscan.channels import erase, one_image
+from hfscan.fmt import largest
 from hfscan.inversion import Trigger
 from hfscan.metrics import tac
 from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.testing import run_tests
 from hfscan.train import FitConfig, fit
-from hfscan.types import Channels, FloatArray, ImageSet, Progress, Repaired, silent
+from hfscan.types import FloatArray, ImageSet, Progress, Repaired, silent
 from hfscan.unlearn import Unlearning
 
 IMAGES = 200
@@ -94,14 +95,6 @@ def inverted_tac(
     usual = tac(net, sample, replace(sample, images=sample.images.roll(1, 0)))
     changes = [_relative(tac(net, sample, _carrying(sample, each)), usual) for each in triggers]
     return {layer: np.mean([each[layer] for each in changes], axis=0) for layer in usual}
-
-
-def largest(values: Mapping[str, FloatArray], rate: float) -> Channels:
-    """A share ``rate`` of each layer's channels, at least one: those with the largest values."""
-    return {
-        layer: sorted(np.argsort(-row, kind="stable")[: max(1, round(rate * len(row)))].tolist())
-        for layer, row in values.items()
-    }
 
 
 def _carrying(images: ImageSet, trigger: Trigger) -> ImageSet:

@@ -9,8 +9,9 @@ from torch import nn
 
 import hfscan
 from hfscan.bench.attacks import BadNets
-from hfscan.bench.defenses.fmt_tac import TriggerActivatedErasing, inverted_tac, largest
+from hfscan.bench.defenses.fmt_tac import TriggerActivatedErasing, inverted_tac
 from hfscan.bench.poison import attacked
+from hfscan.fmt import largest
 from hfscan.inversion import Additive, Patch, Search, Trigger
 from hfscan.metrics import coverage, tac
 from hfscan.types import ImageSet
