@@ -23,8 +23,10 @@ from hfscan.types import (
     Verdict,
     silent,
 )
-from hfscan.verify import Check, _test, choose, verify
+from hfscan.verify import Check, verify
 from hfscan.verify import agreement as agreed
+from hfscan.verify.channels import choose
+from hfscan.verify.verdict import result_again
 
 
 @pytest.fixture(autouse=True)
@@ -352,12 +354,12 @@ def test_a_layer_that_the_network_does_not_have(
 )
 def test_p_values_that_say_the_same(one: float, other: float, same: bool) -> None:
     ours, theirs = (TestResult("t", 1.0, p, 0, (1.0,), "") for p in (one, other))
-    assert _test(theirs, ours).agrees is _test(ours, theirs).agrees is same
+    assert result_again(theirs, ours).agrees is result_again(ours, theirs).agrees is same
 
 
 def test_another_class_stands_out() -> None:
     ours, theirs = (TestResult("t", 1.0, 1e-6, target, (1.0,), "") for target in (0, 1))
-    assert _test(theirs, ours).agrees is False
+    assert result_again(theirs, ours).agrees is False
 
 
 def test_p_values_of_a_calibration_that_is_not_here(
