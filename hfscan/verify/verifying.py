@@ -12,8 +12,8 @@ from hfscan.calibration import Calibration
 from hfscan.channels import conv_layers, one_image
 from hfscan.model_tests import ChannelTest
 from hfscan.pipeline import check_settings, fitted, run_tests
-from hfscan.pipeline.auditing import first_look
 from hfscan.pipeline.calibrating import Calibrated
+from hfscan.pipeline.first_look import first_look
 from hfscan.pipeline.testing import judge, limits_of, make_tests
 from hfscan.types import AuditReport, HubModel, ImageSet, Progress, TestResult, silent
 from hfscan.verify.channels import channels_again, choose, flags, layers
