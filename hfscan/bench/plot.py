@@ -5,7 +5,8 @@ matplotlib is an extra: ``pip install '.[plot]'`` in a clone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Literal
@@ -55,19 +56,21 @@ def cost(trials: Sequence[Trial]) -> Figure | None:
     datasets = datasets_in(trials)
     if not datasets:
         return None
+    attacks = attacks_in(trials)
     figure, panels = new_figure(len(datasets))
     for panel, dataset in zip(panels, datasets, strict=True):
         some = [trial for trial in trials if trial.cell.dataset == dataset]
         defenses = defenses_in(some)
-        attacks = attacks_in(some)
+        width = 0.8 / len(attacks)
         for index, attack in enumerate(attacks):
             heights = [_mean(_where(some, attack, name), _seconds) for name in defenses]
-            width = 0.8 / len(attacks)
             places = [position + index * width for position in range(len(defenses))]
-            panel.bar(places, heights, width, label=attack)
-        panel.set_xticks([position + 0.4 for position in range(len(defenses))], defenses)
+            panel.bar(places, heights, width, color=f"C{index}")
+        panel.set_xticks(
+            [position + 0.4 for position in range(len(defenses))], defenses, rotation=45, ha="right"
+        )
         panel.set(title=dataset, ylabel="CPU seconds", yscale="log")
-    panels[-1].legend(fontsize="small")
+    _legend(figure, {attack: ("s", f"C{index}") for index, attack in enumerate(attacks)})
     return figure
 
 
@@ -77,19 +80,30 @@ def scatter(trials: Sequence[Trial]) -> Figure | None:
     datasets = datasets_in(trials)
     if not datasets:
         return None
+    colors = {name: f"C{index}" for index, name in enumerate(defenses_in(trials))}
+    markers = dict(zip(attacks_in(trials), MARKERS, strict=False))
     figure, panels = new_figure(len(datasets))
     for panel, dataset in zip(panels, datasets, strict=True):
         some = [trial for trial in trials if trial.cell.dataset == dataset]
-        for color, defense in enumerate(defenses_in(some)):
-            for marker, attack in zip(MARKERS, attacks_in(some), strict=False):
-                found = _where(some, attack, defense)
-                if found:
-                    x, y = 100 * _mean(found, _asr), 100 * _mean(found, _accuracy)
-                    label = defense if attack == attacks_in(some)[0] else None
-                    panel.scatter(x, y, marker=marker, color=f"C{color}", label=label)
+        for (defense, color), (attack, marker) in product(colors.items(), markers.items()):
+            if found := _where(some, attack, defense):
+                x, y = 100 * _mean(found, _asr), 100 * _mean(found, _accuracy)
+                panel.scatter(x, y, marker=marker, color=color, alpha=0.8)
         panel.set(title=dataset, xlabel="attack success rate, %", ylabel="accuracy, %")
-        panel.legend(fontsize="small")
+    of_defenses = {name: ("s", color) for name, color in colors.items()}
+    _legend(figure, of_defenses | {name: (marker, "black") for name, marker in markers.items()})
     return figure
+
+
+def _legend(figure: Figure, entries: Mapping[str, tuple[str, str]]) -> None:
+    """Right of the panels, which it must not cover: each name with a marker and a color."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], linestyle="", marker=marker, color=color, label=name)
+        for name, (marker, color) in entries.items()
+    ]
+    figure.legend(handles=handles, loc="outside right upper", fontsize="small")
 
 
 def poison_rates(trials: Sequence[Trial]) -> Figure | None:
