@@ -11,7 +11,7 @@ from hfscan.detectors import DETECTORS
 from hfscan.fmt.engine import Engine, Responses, make_engine
 from hfscan.fmt.profile import PASS_ERRORS
 from hfscan.fmt.screen import image_order
-from hfscan.pipeline import low_outliers
+from hfscan.pipeline.flagging import low_outliers, named_detector
 from hfscan.report.text import percent, plural
 from hfscan.types import AuditReport, HubModel, ImageSet, LayerAudit, Precision, Progress
 from hfscan.verify.check import Check, share_moved
@@ -107,8 +107,8 @@ def flags(report: AuditReport) -> Check:
     if name not in DETECTORS or not tested:
         reason = "no layer was tested" if not tested else "the detector is not one of hfscan's"
         return Check("flags", None, reason)
-    detector = DETECTORS[name](report.settings.tau, report.settings.seed)
-    whole = _most_images(report)
+    detector = named_detector(report.settings)
+    whole = min(report.settings.images, report.data.images)
     other = sum(
         int(
             (
@@ -124,10 +124,6 @@ def flags(report: AuditReport) -> Check:
         f"{other} of {plural(total, 'channel')} are flagged otherwise by {name} "
         f"(may be {percent(FLAGS, 0)})",
     )
-
-
-def _most_images(report: AuditReport) -> int:
-    return min(report.settings.images, report.data.images)
 
 
 def layers(ours: Sequence[ConvLayer], report: AuditReport) -> Check:
