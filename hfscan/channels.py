@@ -151,7 +151,7 @@ def feature_map(net: nn.Module, layer: str, images: Tensor) -> Tensor:
 def watch_all(
     net: nn.Module, layers: Sequence[str], images: Tensor, pick: Callable[[Tensor], Tensor]
 ) -> tuple[list[Tensor], Tensor]:
-    """One forward pass that also looks at the outputs of several modules, to train with both.
+    """One forward pass that also looks at the outputs of several modules.
 
     Args:
         net: The network, in whatever mode.

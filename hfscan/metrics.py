@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from hfscan.channels import conv_layers, feature_map, probing
+from hfscan.channels import conv_layers, probing, watch_all
 from hfscan.types import Channels, FloatArray, ImageSet, Metrics
 
 
@@ -79,7 +79,7 @@ def der(before: Metrics, after: Metrics) -> float:
 
 @torch.no_grad()
 def tac(
-    net: nn.Module, clean: ImageSet, attacked: ImageSet, *, batch_size: int = 250
+    net: nn.Module, clean: ImageSet, attacked: ImageSet, *, batch_size: int = 100
 ) -> dict[str, FloatArray]:
     """Trigger-activated change: how far the trigger moves each feature map.
 
@@ -90,7 +90,7 @@ def tac(
         net: The backdoored network; it is left as it was.
         clean: Clean images.
         attacked: The same images in the same order, with the trigger.
-        batch_size: Images at once.
+        batch_size: Pairs of images at once.
 
     Returns:
         Conv layer -> float32 ``(C,)``; layers that cannot be erased are left out.
@@ -100,20 +100,24 @@ def tac(
         ECCV 2022, section 4.1.
     """
     device = next(net.parameters()).device
-    pairs = list(zip(clean.batches(batch_size), attacked.batches(batch_size), strict=True))
     layers = conv_layers(net, next(clean.batches(1))[0].to(device))
-    found: dict[str, FloatArray] = {}
+    total = {layer.name: torch.zeros(layer.channels) for layer in layers if not layer.skipped}
     with probing(net):
-        for layer in layers:
-            if layer.skipped:
-                continue
-            total = torch.zeros(layer.channels)
-            for (one, _), (other, _) in pairs:
-                moved = feature_map(net, layer.name, one.to(device))
-                moved = moved - feature_map(net, layer.name, other.to(device))
-                total += moved.float().flatten(2).norm(dim=2).sum(0).cpu()
-            found[layer.name] = (total / len(clean)).numpy()
-    return found
+        for (one, _), (other, _) in zip(
+            clean.batches(batch_size), attacked.batches(batch_size), strict=True
+        ):
+            pairs = torch.cat([one, other]).to(device)
+            moved, _ = watch_all(net, list(total), pairs, _moved)
+            for name, distances in zip(total, moved, strict=True):
+                total[name] += distances
+    return {name: (distances / len(clean)).numpy() for name, distances in total.items()}
+
+
+def _moved(maps: Tensor) -> Tensor:
+    """How far the maps ``(2 * B, C, h, w)`` of two halves are from each other, summed over the images ``(C,)``."""
+    one, other = maps.float().chunk(2)
+    distances: Tensor = (one - other).flatten(2).norm(dim=2)
+    return distances.sum(0).cpu()
 
 
 def coverage(erased: Channels, sensitivity: Mapping[str, FloatArray], *, tau: float = 0.1) -> float:
