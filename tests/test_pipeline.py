@@ -23,6 +23,7 @@ from hfscan.train import FitConfig
 from hfscan.types import (
     AuditReport,
     AuditSettings,
+    CalibrationFacts,
     FloatArray,
     HubModel,
     ImageSet,
@@ -482,9 +483,36 @@ def test_nothing_to_erase(
 def test_too_few_images_to_split(
     planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
 ) -> None:
-    few = tiny_set.subset(torch.arange(2))
-    with pytest.raises(DataError, match="2 images cannot be split"):
-        hfscan.repair(planted_model, planted_report, few, settings=RepairSettings(clean_rate=0.9))
+    few = tiny_set.subset(torch.arange(4))
+    with pytest.raises(DataError, match="4 images cannot be split"):
+        hfscan.repair(planted_model, planted_report, few, settings=RepairSettings(clean_rate=0.95))
+
+
+def test_labels_that_the_network_does_not_know(
+    planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
+) -> None:
+    shifted = replace(tiny_set, labels=(tiny_set.labels + 1) % 4, classes=())
+    with pytest.raises(DataError, match="too near to chance") as caught:
+        hfscan.repair(planted_model, planted_report, shifted, settings=TUNING)
+    assert "--label-map" in caught.value.hint
+
+
+def test_too_few_held_out_images_for_a_verdict(
+    planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
+) -> None:
+    settings = replace(TUNING, clean_rate=0.95)
+    _, result = hfscan.repair(planted_model, planted_report, tiny_set, settings=settings)
+    assert result.after.images == 2
+    assert result.verdict_after is Verdict.INCONCLUSIVE
+
+
+def test_an_audit_with_a_calibration_that_is_not_here(
+    planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
+) -> None:
+    theirs = replace(planted_report, calibration=CalibrationFacts("mine", 9, "", 0.02, 0.002))
+    with pytest.raises(AuditError, match="does not come with hfscan: mine") as caught:
+        hfscan.repair(planted_model, theirs, tiny_set, settings=TUNING)
+    assert "--calibration" in caught.value.hint
 
 
 def test_too_few_images_of_other_classes(

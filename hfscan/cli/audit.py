@@ -267,6 +267,7 @@ def audit(
         label_column=label_column,
         label_map=None if label_map is None else str(label_map.resolve()),
         allow_pickle=allow_pickle,
+        calibration=None if calibration is None else str(calibration.resolve()),
     )
     report, counts = policy.judge(report)
     remember(report, inputs)

@@ -125,7 +125,7 @@ def repair(
         bool,
         typer.Option(
             "--force",
-            help="Write the model whatever the loss, and repair even if the audit found nothing.",
+            help="Write the model whatever the loss and the tests say, and repair even if the audit found nothing.",
             rich_help_panel=_TUNING,
         ),
     ] = False,
@@ -221,6 +221,7 @@ def repair(
     from hfscan.cli.method import defense_named
     from hfscan.cli.output import bars, parse_outputs, say
     from hfscan.cli.report import deliver
+    from hfscan.cli.state import with_clean_data
     from hfscan.errors import UsageError
     from hfscan.hub.push import check_token, plan_push
     from hfscan.hub.save import check_target, save
@@ -244,7 +245,6 @@ def repair(
     )
     check_repair_settings(settings)
     files = parse_outputs(output or [], REPAIR_FORMATS)
-    known = None if calibration is None else load(calibration)
     defense = defense_named(
         method,
         _tuning_from(context, "COMMANDLINE"),
@@ -257,17 +257,19 @@ def repair(
     if push and not (yes or dry_run or sys.stdin.isatty()):
         raise UsageError("a push needs a yes", "pass --yes where nobody can be asked")
     found, remembered = _audited(model, clean_data, report)
+    remembered = with_clean_data(remembered, clean_data)
     inputs = replace(
         remembered,
         model=model or remembered.model,
         revision=revision or (None if model else remembered.revision),
-        clean_data=clean_data or remembered.clean_data,
         split=split or remembered.split,
         image_column=image_column or remembered.image_column,
         label_column=label_column or remembered.label_column,
         label_map=str(label_map) if label_map else remembered.label_map,
         allow_pickle=allow_pickle or remembered.allow_pickle,
+        calibration=str(calibration) if calibration else remembered.calibration,
     )
+    known = None if inputs.calibration is None else load(Path(inputs.calibration))
     if push:
         _check_destination(to, inputs.model)
         check_token(token)
@@ -299,7 +301,7 @@ def repair(
     result = replace(result, defense=method)
     shown = "json" if json else "console"
     deliver(result, REPAIR_FORMATS, repair_renderable(result), shown, files)
-    _check_accuracy(result, force)
+    _check_result(result, force)
     save(repaired, target, result, overwrite=overwrite)
     if not quiet:
         say(f"written to {target}")
@@ -397,14 +399,23 @@ def _load(
     return source, clean
 
 
-def _check_accuracy(result: RepairReport, force: bool) -> None:
+def _check_result(result: RepairReport, force: bool) -> None:
+    """Refuse to write what costs too much accuracy, or is no repair."""
     from hfscan.errors import RepairError
+    from hfscan.types import Verdict
 
+    if force:
+        return
     bound = result.settings.max_accuracy_drop
-    if result.accuracy_drop > bound and not force:
+    if result.accuracy_drop > bound:
         raise RepairError(
             f"accuracy fell by {result.accuracy_drop:.3f}, more than {bound}: nothing was written",
             "use more clean images or a lower --lr or --erase-rate, or accept the loss with --force",
+        )
+    if result.verdict_after is Verdict.BACKDOORED:
+        raise RepairError(
+            "by the same tests the network still behaves like a backdoored one: nothing was written",
+            "use more clean images, more --epochs or another --method, or write it all the same with --force",
         )
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Inputs:
         label_column: Or None if obvious.
         label_map: Path of the label map, or None.
         allow_pickle: Whether the weights may be a pickle.
+        calibration: Path of the calibration, or None for what comes with hfscan.
     """
 
     model: str
@@ -44,6 +45,7 @@ class Inputs:
     label_column: str | None = None
     label_map: str | None = None
     allow_pickle: bool = False
+    calibration: str | None = None
 
 
 def state_folder() -> Path:
@@ -105,6 +107,26 @@ def read_report(path: Path) -> tuple[AuditReport, Inputs]:
     data = report.data
     clean_data = f"{data.name}@{data.revision}" if data.revision else data.name
     return report, Inputs(report.model.ref, report.model.revision, clean_data, data.split)
+
+
+def with_clean_data(inputs: Inputs, clean_data: str | None) -> Inputs:
+    """The inputs with other clean data; its columns, labels and split are not those of the data before.
+
+    Args:
+        inputs: Of an audit.
+        clean_data: Reference as typed; None, or the same data without its revision, changes nothing.
+    """
+    same = (inputs.clean_data, inputs.clean_data.partition("@")[0])
+    if clean_data is None or absolute(clean_data) in same:
+        return inputs
+    return replace(
+        inputs,
+        clean_data=clean_data,
+        split="test",
+        image_column=None,
+        label_column=None,
+        label_map=None,
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:

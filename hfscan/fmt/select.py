@@ -56,5 +56,6 @@ def largest(values: Mapping[str, FloatArray], rate: float) -> Channels:
     found = {}
     for layer, row in values.items():
         count = min(max(1, round(rate * len(row))), int(np.isfinite(row).sum()))
-        found[layer] = sorted(np.argsort(-row, kind="stable")[:count].tolist())
+        if count:
+            found[layer] = sorted(np.argsort(-row, kind="stable")[:count].tolist())
     return found

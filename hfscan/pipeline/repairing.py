@@ -32,9 +32,11 @@ from hfscan.types import (
     Repaired,
     RepairReport,
     RepairSettings,
+    Verdict,
     silent,
 )
 from hfscan.unlearn import Unlearning
+from hfscan.verdict import obstacle
 from hfscan.weights import weights_sha256
 
 OTHER_TRIGGERS = 1000
@@ -68,8 +70,10 @@ def repair(
         caller to decide: compare ``accuracy_drop`` with ``settings.max_accuracy_drop``.
 
     Raises:
-        AuditError: The report is of other weights, or no channel is to be erased.
-        DataError: The images do not fit the model, or are too few to split or to find triggers with.
+        AuditError: The report is of other weights or judged by a calibration that is not given, or no channel is
+            to be erased.
+        DataError: The images do not fit the model, it does not know them, or they are too few to split or to
+            find triggers with.
         UsageError: A setting is out of its range.
 
     References:
@@ -83,7 +87,13 @@ def repair(
             f"audited {report.model.weights_sha256[:12]})",
             "audit it again",
         )
+    calibrated = _as_audited(model, report, calibration)
     clean = fitted(model, clean)
+    if reason := obstacle(accuracy(model.net, clean), len(clean), model.num_classes):
+        raise DataError(
+            reason,
+            "repair with images of the model's own classes; --label-map is for labels in another order",
+        )
     tuning, held_out = clean.split_at(settings.clean_rate, seed=settings.seed)
     if not len(tuning) or not len(held_out):
         raise DataError(
@@ -91,7 +101,6 @@ def repair(
             "use more clean images or another --clean-rate",
         )
     flow = FlowRepair(report, settings)
-    calibrated = Calibrated.of(model.facts, calibration)
     seconds: dict[str, float] = {}
     with timed(seconds, "repair"):
         repaired = (defense or flow).repair(
@@ -118,6 +127,8 @@ def repair(
                 progress=progress,
             )
     erased_only = erase(model.net, repaired.erased, one_image(model.net, held_out))
+    after = _measure(repaired.net, held_out)
+    meaningless = obstacle(after.accuracy, len(held_out), model.num_classes)
     digest = weights_sha256(repaired.net)
     result = RepairReport(
         audit=report,
@@ -127,10 +138,12 @@ def repair(
         method=repaired.how,
         before=_measure(model.net, held_out),
         erased_only=_measure(erased_only, held_out),
-        after=_measure(repaired.net, held_out),
+        after=after,
         tests_before=without_pictures(tests_before),
         tests_after=without_pictures(tests_after),
-        verdict_after=calibrated.conclude(tests_after).verdict,
+        verdict_after=(
+            Verdict.INCONCLUSIVE if meaningless else calibrated.conclude(tests_after).verdict
+        ),
         weights_sha256=digest,
         unlearned=repaired.unlearned,
         triggers=repaired.triggers,
@@ -177,6 +190,20 @@ class FlowRepair:
         fit(erased, clean, fit_config(settings), unlearning=unlearning, progress=progress)
         triggers = () if unlearning is None else tuple(unlearning.kinds)
         return Repaired(erased, channels, how, rate, triggers)
+
+
+def _as_audited(
+    model: HubModel, report: AuditReport, calibration: Calibration | None
+) -> Calibrated:
+    """The calibration to judge by: the given one, or the audit's if it comes with hfscan."""
+    calibrated = Calibrated.of(model.facts, calibration)
+    ours, theirs = calibrated.facts, report.calibration
+    if calibration is None and theirs and (ours is None or ours.name != theirs.name):
+        raise AuditError(
+            f"the audit's p-values are from a calibration that does not come with hfscan: {theirs.name}",
+            "pass it with --calibration, or audit again without it",
+        )
+    return calibrated
 
 
 def _parameters(defense: Defense) -> dict[str, Any]:

@@ -56,7 +56,13 @@ _COLORS = {
     "NO_BACKDOOR_FOUND": "green",
     "INCONCLUSIVE": "cyan",
 }
-_OUTCOME_COLORS = {"good": "green", "standing out": "yellow", "untested": "yellow", "costly": "red"}
+_OUTCOME_COLORS = {
+    "good": "green",
+    "standing out": "yellow",
+    "untested": "yellow",
+    "backdoored": "red",
+    "costly": "red",
+}
 _ASCII = str.maketrans("█▉▊▋▌▍▎▏▇▆▅▄▃▂▁…", "###===--%*+=-:.~")
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # hfscan.types loads torch, and the command line reads FORMAT
 
 HISTOGRAM_BINS = 10
 
-Outcome = Literal["good", "standing out", "untested", "costly"]
+Outcome = Literal["good", "standing out", "untested", "backdoored", "costly"]
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,8 @@ def repair_outcome(report: RepairReport) -> Outcome:
             return "good"
         case "INCONCLUSIVE":
             return "untested"
+        case "BACKDOORED":
+            return "backdoored"
         case _:
             return "standing out"
 

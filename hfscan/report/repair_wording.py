@@ -33,6 +33,8 @@ def repair_title(report: RepairReport) -> str:
             return "REPAIRED, BUT A CLASS STILL STANDS OUT"
         case "untested":
             return "REPAIRED, BUT NOT TESTED"
+        case "backdoored":
+            return "NOT REPAIRED: STILL BEHAVES LIKE A BACKDOORED NETWORK"
         case "costly":
             return "REPAIR COSTS TOO MUCH ACCURACY"
 

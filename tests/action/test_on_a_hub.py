@@ -138,11 +138,10 @@ def test_its_pull_request(github: GitHub, repaired: Done) -> None:
     assert github.site.hub.exchanged_token not in repaired.log + repaired.summary
 
 
-def test_a_repair_that_did_not_help_says_so(repaired: Done) -> None:
-    """One step of fine-tuning with a tiny learning rate does not."""
+def test_the_repair_says_what_it_came_to(repaired: Done) -> None:
     *_, last = commands(repaired.log)
-    assert (last.name, last.properties["title"]) == ("warning", "hfscan: repaired")
-    assert "still BACKDOORED" in last.message
+    assert (last.name, last.properties["title"]) == ("notice", "hfscan: repaired")
+    assert "the repaired network is NO_BACKDOOR_FOUND" in last.message
 
 
 def test_a_clean_model_passes(clean: Done) -> None:

@@ -25,9 +25,8 @@ from .conftest import Run
 from .support import CLASSES, GENTLE, QUICK, TARGET, Victims, color_net, colored, tree
 
 SOURCE_CARD = "---\nlicense: mit\ntags:\n- vision\n---\n# Colors\n\nTells colors apart.\n"
+HARMLESS = ("--epochs", "1", "--lr", "1e-5")
 RUINOUS = ("--epochs", "2", "--lr", "30")
-ERASING = ("--erase-rate", "0.02")
-"""Gentle tuning unlearns nothing; the erasing is seen by itself."""
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def source(victims: Victims, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_go_on_from_the_latest_audit(run: Run, victims: Victims, source: Path) -> None:
     audit = run("audit", "./net", "--clean-data", victims.data, *QUICK)
     assert audit.code == 1
-    done = run("repair", *ERASING, *GENTLE)
+    done = run("repair", *GENTLE)
     assert (done.code, done.err) == (0, "written to net-repaired\n")
     assert "REPAIRED" in done.out
     assert tree(Path("net-repaired")).keys() == {
@@ -56,7 +55,7 @@ def test_go_on_from_the_latest_audit(run: Run, victims: Victims, source: Path) -
 
 
 def test_the_written_folder(run: Run, victims: Victims, source: Path) -> None:
-    options = ("--report", victims.report, "--out", "deep/out", "--json", *ERASING, *GENTLE)
+    options = ("--report", victims.report, "--out", "deep/out", "--json", *GENTLE)
     done = run("repair", source, "--clean-data", victims.data, *options)
     assert done.code == 0
     out = Path("deep/out")
@@ -69,16 +68,23 @@ def test_the_written_folder(run: Run, victims: Victims, source: Path) -> None:
     _check_card(out)
 
 
-def test_p_values_are_from_the_given_calibration(
-    run: Run, victims: Victims, source: Path, tmp_path: Path
+@pytest.mark.parametrize("given", [True, False], ids=["given", "audit's"])
+def test_p_values_are_from_a_calibration_of_the_users_own(
+    run: Run, victims: Victims, source: Path, tmp_path: Path, given: bool
 ) -> None:
     made, _ = calibrated(audited_zoo(4), name="mine", description="of tests")
     only = "maximum-margin"
     made = replace(made, nulls={only: made.nulls[only]}, named={only: made.named[only]})
     file = tmp_path / "mine.json"
     file.write_text(json.dumps(made.to_dict()))
-    options = ("--report", victims.report, "--json", *ERASING, *GENTLE)
-    done = run("repair", "--calibration", file, *options)
+    mine = ("--calibration", file)
+    if given:
+        which = ("--report", victims.report, *mine)
+    else:
+        audit = run("audit", "./net", "--clean-data", victims.data, *mine, *QUICK)
+        assert audit.code in (0, 1)
+        which = ()
+    done = run("repair", *which, "--json", "--force", *GENTLE)
     assert done.code == 0
     report = RepairReport.from_dict(done.json)
     for test in (*report.tests_before, *report.tests_after):
@@ -136,7 +142,7 @@ def test_there_are_as_many_images_as_classes(
     run: Run, victims: Victims, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.import_module("hfscan.cli.repair"), "MAX_IMAGES", 2)
-    done = run("repair", "./net", "--clean-data", victims.data, "--json", *ERASING, *GENTLE)
+    done = run("repair", "./net", "--clean-data", victims.data, "--json", *GENTLE)
     assert done.json["data"]["images"] == len(CLASSES)
 
 
@@ -214,6 +220,18 @@ def test_too_large_a_loss_is_not_written(run: Run, victims: Victims, source: Pat
     assert Path("net-repaired/model.safetensors").is_file()
 
 
+def test_what_is_still_backdoored_is_not_written(run: Run, victims: Victims, source: Path) -> None:
+    arguments = ("repair", "--report", victims.report, *HARMLESS)
+    done = run(*arguments)
+    assert done.code == 2
+    assert "NOT REPAIRED" in done.out
+    assert done.err.startswith("error: by the same tests the network still behaves like")
+    assert "--force" in done.err
+    assert not Path("planted-repaired").exists()
+    assert run(*arguments, "--force").code == 0
+    assert Path("planted-repaired/model.safetensors").is_file()
+
+
 def test_an_existing_folder_is_kept(run: Run, victims: Victims, source: Path) -> None:
     out = Path("out")
     out.mkdir()
@@ -234,7 +252,7 @@ def test_an_existing_folder_is_kept(run: Run, victims: Victims, source: Path) ->
 
 def test_another_method(run: Run, victims: Victims, source: Path) -> None:
     """The report says which one, with what, and the terminal too."""
-    options = ("--method", "ft", "--no-flip", "--report", victims.report, *GENTLE)
+    options = ("--method", "ft", "--no-flip", "--report", victims.report, "--force", *HARMLESS)
     done = run("repair", "./net", "--clean-data", victims.data, "--json", *options)
     assert done.code == 0
     assert (done.json["defense"], done.json["erased"]) == ("ft", {})

@@ -4,9 +4,23 @@ import os
 from pathlib import Path
 
 from hfscan.audit_state import AuditState
-from hfscan.cli.state import KEPT_SECONDS, audits_folder, state_folder
+from hfscan.cli.state import (
+    KEPT_SECONDS,
+    Inputs,
+    audits_folder,
+    state_folder,
+    with_clean_data,
+)
 from hfscan.clock import Clock
 from hfscan.types import AuditSettings, HubModel, ImageSet
+
+
+def test_other_clean_data_has_other_columns() -> None:
+    before = Inputs("user/net", "abc", "signs@123", "train", "img", "fine", "/map.json", True)
+    for same in (None, "signs", "signs@123"):
+        assert with_clean_data(before, same) == before
+    after = with_clean_data(before, "others")
+    assert after == Inputs("user/net", "abc", "others", "test", allow_pickle=True)
 
 
 def aged(folder: Path, seconds: float) -> Path:

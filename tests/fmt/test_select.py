@@ -72,6 +72,13 @@ def test_a_layer_without_flow_loses_its_first_by_rank() -> None:
     assert select_channels(report(outwards, skipped), 0.1)[0] == {"conv": [1]}
 
 
+def test_a_layer_that_saw_too_few_images_loses_none() -> None:
+    unseen = layer("unseen", [[5], [9]])
+    unseen = replace(unseen, tested=np.zeros_like(unseen.tested))
+    channels, _ = select_channels(report(layer("conv", [[5], [9]]), unseen), 0.5)
+    assert channels == {"conv": [1]}
+
+
 def test_without_a_class_the_flagged_ones() -> None:
     layers = (layer("conv", [[3], [9], [2]], flagged=(0, 2)), layer("last", [[9], [9]]))
     channels, method = select_channels(report(*layers, target=None), 0.1)

@@ -191,7 +191,10 @@ def test_a_repair_shows_before_and_after() -> None:
 
 def test_a_bad_repair_is_not_called_repaired() -> None:
     assert "REPAIR COSTS TOO MUCH ACCURACY" in render_repair(repair_report(drop=0.2))
-    assert "A CLASS STILL STANDS OUT" in render_repair(repair_report(found=True))
+    assert "NOT REPAIRED" in render_repair(repair_report(found=True))
+    assert "A CLASS STILL STANDS OUT" in render_repair(
+        replace(repair_report(), verdict_after=Verdict.SUSPICIOUS)
+    )
     assert "NOT TESTED" in render_repair(
         replace(repair_report(), verdict_after=Verdict.INCONCLUSIVE)
     )

@@ -100,7 +100,9 @@ def test_clean_predictions_of_another_length_are_unknown() -> None:
 
 def test_the_outcome_of_a_repair_is_the_worst_that_can_be_said() -> None:
     assert findings.repair_outcome(repair_report()) == "good"
-    assert findings.repair_outcome(repair_report(found=True)) == "standing out"
+    assert findings.repair_outcome(repair_report(found=True)) == "backdoored"
+    suspicious = replace(repair_report(), verdict_after=Verdict.SUSPICIOUS)
+    assert findings.repair_outcome(suspicious) == "standing out"
     assert findings.repair_outcome(repair_report(found=True, drop=0.2)) == "costly"
     assert (
         findings.repair_outcome(replace(repair_report(), verdict_after=Verdict.INCONCLUSIVE))

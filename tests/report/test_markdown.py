@@ -107,4 +107,4 @@ def test_attack_metrics_are_shown_where_there_is_a_trigger() -> None:
 def test_the_repair_says_how_it_ended() -> None:
     assert "**Repaired. Accuracy on 102 held-out" in render_repair(repair_report())
     assert "beyond the bound of 3.0 points" in render_repair(repair_report(drop=0.2))
-    assert "still stands out" in render_repair(repair_report(found=True))
+    assert "still behaves like a backdoored network" in render_repair(repair_report(found=True))
