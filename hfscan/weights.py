@@ -21,6 +21,8 @@ PICKLES = ("pytorch_model.bin", "pytorch_model.pth", "model.pth")
 """What timm falls back to, in its order."""
 
 PICKLE_SUFFIXES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".tar")
+WEIGHTS_SUFFIXES = (*PICKLE_SUFFIXES, ".safetensors", ".onnx", ".h5", ".msgpack", ".tflite", ".npz")
+"""Of files that a loader might take weights from."""
 
 
 def find_weights(folder: Path, *, allow_pickle: bool) -> Path:

@@ -20,18 +20,23 @@ from hfscan.hub.client import hub_api, hub_errors
 from hfscan.hub.config import Config, read_config
 from hfscan.hub.reference import Reference, folder_name, parse_reference
 from hfscan.hub.revision import pin
+from hfscan.models.classifier import architecture_of
 from hfscan.models.wrap import classifier
 from hfscan.types import HubModel
 from hfscan.weights import (
     PICKLE_SUFFIXES,
     PICKLES,
     SAFETENSORS,
+    WEIGHTS_SUFFIXES,
     file_sha256,
     find_weights,
     pickle_refused,
     read_weights,
     weights_sha256,
 )
+
+NAMED = 10
+"""Files of other weights that a note names, at most."""
 
 
 def load(
@@ -63,7 +68,7 @@ def load(
     """
     reference = parse_reference(ref, "model", revision)
     if reference.folder is None:
-        folder, sha = _download(reference, token, allow_pickle, cache_dir)
+        folder, sha, files = _download(reference, token, allow_pickle, cache_dir)
         name = reference.id
     else:
         folder, sha, name = reference.folder, None, folder_name(reference.folder)
@@ -71,12 +76,14 @@ def load(
             raise ModelError(
                 f"there is no folder {name}", "check the path; a model on the Hub is owner/name"
             )
-    return _build(folder, name, sha, allow_pickle)
+        files = [path.name for path in folder.iterdir()]
+    return _build(folder, name, sha, files, allow_pickle)
 
 
 def _download(
     reference: Reference, token: str | None, allow_pickle: bool, cache_dir: Path | None
-) -> tuple[Path, str]:
+) -> tuple[Path, str, list[str] | None]:
+    """The folder, the commit, and the names of all files of the repository."""
     _, sha = pin(reference, "model", token=token, cache_dir=cache_dir)
     with hub_errors(reference.id, sha):
         fetch = partial(
@@ -93,27 +100,32 @@ def _download(
             read_config(Path(folder))
         pickles = PICKLES if allow_pickle else ()
         folder = fetch(allow_patterns=["config.json", "README.md", SAFETENSORS, *pickles])
-    _explain_missing_weights(Path(folder), reference, sha, token)
-    return Path(folder), sha
+    files = _files(reference, sha, token)
+    _explain_missing_weights(Path(folder), files or [])
+    return Path(folder), sha, files
 
 
-def _explain_missing_weights(
-    folder: Path, reference: Reference, sha: str, token: str | None
-) -> None:
-    """Without safetensors, say what the repository has instead, if the Hub can be asked."""
-    if (folder / SAFETENSORS).is_file() or any((folder / name).is_file() for name in PICKLES):
-        return
+def _files(reference: Reference, sha: str, token: str | None) -> list[str] | None:
+    """Names of a repository's files; None if the Hub cannot be asked, as for a model in the cache."""
     try:
         with hub_errors(reference.id):
-            files = hub_api(token).list_repo_files(reference.id, revision=sha)
+            return hub_api(token).list_repo_files(reference.id, revision=sha)
     except HubError:
+        return None
+
+
+def _explain_missing_weights(folder: Path, files: Sequence[str]) -> None:
+    """Without safetensors, say what the repository has instead."""
+    if (folder / SAFETENSORS).is_file() or any((folder / name).is_file() for name in PICKLES):
         return
     pickles = [name for name in files if name.endswith(PICKLE_SUFFIXES)]
     if "config.json" in files and pickles:
         raise pickle_refused(pickles[0])
 
 
-def _build(folder: Path, name: str, sha: str | None, allow_pickle: bool) -> HubModel:
+def _build(
+    folder: Path, name: str, sha: str | None, files: Sequence[str] | None, allow_pickle: bool
+) -> HubModel:
     config = read_config(folder)
     weights = find_weights(folder, allow_pickle=allow_pickle)
     tensors = read_weights(weights)
@@ -140,7 +152,7 @@ def _build(folder: Path, name: str, sha: str | None, allow_pickle: bool) -> HubM
         std=tuple(data["std"]),
         interpolation=str(data["interpolation"]),
         crop_pct=float(data["crop_pct"]),
-        notes=config.notes + _other_weights(folder, weights),
+        notes=config.notes + _other_weights(files, weights.name),
         net=wrapped,
         folder=folder,
     )
@@ -186,14 +198,15 @@ def _build_error(config: Config, error: Exception, source: str) -> ModelError:
     )
 
 
-def _other_weights(folder: Path, weights: Path) -> tuple[str, ...]:
+def _other_weights(files: Sequence[str] | None, audited: str) -> tuple[str, ...]:
     """Name weights beside the audited ones: other loaders may take those."""
-    others = sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.name != weights.name and path.name.endswith((".safetensors", *PICKLE_SUFFIXES))
-    )
-    return (f"not audited: {', '.join(others)}",) if others else ()
+    if files is None:
+        return ("not known: whether the repository has other weights; the Hub could not be asked",)
+    others = sorted(name for name in files if name != audited and name.endswith(WEIGHTS_SUFFIXES))
+    if not others:
+        return ()
+    more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+    return (f"not audited: {', '.join(others[:NAMED])}{more}",)
 
 
 def wrap(
@@ -231,7 +244,7 @@ def wrap(
     return HubModel(
         ref=name,
         revision=None,
-        architecture=type(net).__name__,
+        architecture=architecture_of(net),
         input_size=input_size,
         num_classes=num_classes,
         label_names=tuple(label_names or ()),

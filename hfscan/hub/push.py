@@ -12,15 +12,12 @@ from hfscan.errors import HubError
 from hfscan.hub.client import hub_api, hub_errors
 from hfscan.hub.save import contents
 from hfscan.types import HubModel, RepairReport
-from hfscan.weights import PICKLE_SUFFIXES, SAFETENSORS
+from hfscan.weights import SAFETENSORS, WEIGHTS_SUFFIXES
 
 _EXCHANGED = "hf_jwt_"
 """How tokens of Trusted Publishers begin."""
 
 MESSAGE = "Repair a backdoor with hfscan"
-
-OTHER_WEIGHTS = (*PICKLE_SUFFIXES, ".safetensors", ".onnx", ".h5", ".msgpack", ".tflite", ".npz")
-"""Files that would go on shipping the old weights beside the repaired ones."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ def _files(api: HfApi, repository: str) -> tuple[str, list[str]] | None:
 
 
 def _old_weights(name: str) -> bool:
-    return name.endswith(OTHER_WEIGHTS) and name != SAFETENSORS
+    return name.endswith(WEIGHTS_SUFFIXES) and name != SAFETENSORS
 
 
 def push(

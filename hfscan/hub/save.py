@@ -36,7 +36,9 @@ def save(
     """Write a model in the Hub's layout, which `hfscan.load` and timm read.
 
     ``timm.create_model("local-dir:<folder>", pretrained=True)`` loads it; without ``pretrained=True`` the weights
-    are random. For a PreActResNet, which timm does not have, ``import hfscan.models`` first.
+    are random. For a PreActResNet, which timm does not have, ``import hfscan.models`` first. Of a module from
+    `hfscan.wrap`, ``config.json`` has the architecture and what was given to `wrap`: timm loads it if it made the
+    module, with no other arguments than the number of classes.
 
     The files are written to a folder beside the wanted one, which then takes its place. A killed process
     leaves the old folder or the new one, and perhaps a hidden folder beside it. Where the system cannot

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -89,3 +89,11 @@ def returns_probabilities(logits: Tensor) -> bool:
 def inner(net: nn.Module) -> nn.Module:
     """The network without its `Classifier`: its layers have the names that its author gave them."""
     return net.net if isinstance(net, Classifier) else net
+
+
+def architecture_of(net: nn.Module) -> str:
+    """timm's name of a network's architecture, or the name of its class where timm did not make it."""
+    net = inner(net)
+    cfg = getattr(net, "pretrained_cfg", None)
+    name = cfg.get("architecture") if isinstance(cfg, Mapping) else None
+    return name if name and isinstance(name, str) else type(net).__name__

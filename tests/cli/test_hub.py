@@ -36,7 +36,7 @@ def audits(victims: Victims, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with LoopbackHub() as hub:
         site = Site.furnished(hub, tmp_path_factory.mktemp("hub"))
         planted = repository(victims.planted)
-        hub.add_model("org/first", planted)
+        hub.add_model("org/first", planted | {"onnx/model.onnx": b"another network"})
         old = hub.add_model("org/net", planted)
         hub.tag("org/net", "v1.0", old)
         new = hub.commit("org/net", repository(victims.clean))
@@ -81,6 +81,11 @@ def test_only_what_is_needed_is_downloaded(audits: Audits) -> None:
     assert any(agent.startswith("hfscan/") for agent in audits.site.hub.user_agents)
 
 
+def test_other_weights_are_named(audits: Audits) -> None:
+    notes = audits.by_id.json["model"]["notes"]
+    assert "not audited: onnx/model.onnx, pytorch_model.bin" in notes
+
+
 def test_what_cannot_be_audited_is_not_downloaded(audits: Audits) -> None:
     assert audits.other.code == 2
     assert "config.json names no timm architecture" in audits.other.err
@@ -98,7 +103,10 @@ def test_the_same_again_offline(audits: Audits) -> None:
     again, missing = hfscan_batch(runs, env=site.environment(HF_HUB_OFFLINE="1"), cwd=site.folder)
     assert site.hub.requests == []
     assert (again.code, again.err) == (1, "")
-    assert timeless(again.json) == timeless(audits.by_id.json)
+    before, after = timeless(audits.by_id.json), timeless(again.json)
+    before["model"].pop("notes")
+    assert "the Hub could not be asked" in " ".join(after["model"].pop("notes"))
+    assert after == before
     assert missing.code == 2
     assert f"datasets/uoft-cs/cifar10 cannot be had at commit {newer}" in missing.err
 

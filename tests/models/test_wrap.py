@@ -5,12 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
 import hfscan
 from hfscan.errors import ModelError
-from hfscan.models.classifier import inner
+from hfscan.models.classifier import architecture_of, inner
 from hfscan.types import HubModel, ImageSet
 
 IMAGES = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -92,6 +93,13 @@ def test_the_facts(tiny_model: HubModel, tiny_net: nn.Module, tiny_set: ImageSet
     assert tiny_model.revision is tiny_model.folder is None
     assert len(tiny_model.weights_sha256) == 64
     assert vars(tiny_model.facts).keys() == vars(tiny_model).keys() - {"net", "folder"}
+
+
+def test_a_network_of_timm_keeps_its_name() -> None:
+    net = timm.create_model("resnet10t", num_classes=4)
+    model = wrap(net.eval(), channels=3)
+    assert model.architecture == "resnet10t"
+    assert architecture_of(model.net) == architecture_of(net) == "resnet10t"
 
 
 def test_the_digest_is_of_the_weights(tiny_net: nn.Module) -> None:

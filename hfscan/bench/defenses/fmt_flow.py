@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from hfscan.channels import one_image, probing
+from hfscan.models.classifier import architecture_of
 from hfscan.pipeline import FlowRepair, audit
 from hfscan.types import (
     AuditSettings,
@@ -62,7 +63,7 @@ def as_model(net: nn.Module, clean: ImageSet) -> HubModel:
     return HubModel(
         ref="",
         revision=None,
-        architecture=type(net).__name__,
+        architecture=architecture_of(net),
         input_size=(3, *clean.size),
         num_classes=classes,
         label_names=clean.classes if len(clean.classes) == classes else (),

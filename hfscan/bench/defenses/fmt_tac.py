@@ -64,11 +64,12 @@ class TriggerActivatedErasing:
         inverted = Unlearning(clean, target, seed=seed)
         inverted.renew(net)
         erased = largest(inverted_tac(net, clean, inverted.triggers), self.rate)
+        named = clean.classes[target] if target < len(clean.classes) else target
         tuned = erase(net, erased, one_image(net, clean))
         fit(tuned, clean, replace(self.tuning, seed=seed), progress=progress)
         how = (
             f"FMT-TAC: per layer the {self.rate:.0%} of channels that triggers toward class "
-            f"{clean.classes[target] if clean.classes else target} move most, then fine-tuned"
+            f"{named} move most, then fine-tuned"
         )
         return Repaired(tuned, erased, how)
 

@@ -3,11 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import timm
 import torch
 from torch import nn
 
 import hfscan
-from hfscan.bench.defenses.fmt_flow import FeatureMapFlow
+from hfscan.bench.defenses.fmt_flow import FeatureMapFlow, as_model
 from hfscan.errors import AuditError
 from hfscan.pipeline import FlowRepair
 from hfscan.types import HubModel, ImageSet, RepairSettings
@@ -30,6 +31,15 @@ def test_it_is_an_audit_and_its_repair(
     assert result.unlearned == product.unlearned is not None
     states = result.net.state_dict(), product.net.net.state_dict()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_victim_is_judged_as_a_model_is(tiny_set: ImageSet) -> None:
+    """By the calibration of its architecture, which is inside of what a defense is given."""
+    net = timm.create_model("preactresnet18", num_classes=4, width=2)
+    model = hfscan.wrap(net.eval(), input_size=(3, 8, 8), num_classes=4)
+    assert (
+        as_model(model.net, tiny_set).facts.architecture == model.architecture == "preactresnet18"
+    )
 
 
 def test_where_an_audit_concludes_nothing(planted_net: nn.Module, tiny_set: ImageSet) -> None:
