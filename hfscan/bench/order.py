@@ -13,9 +13,11 @@ POISON_RATE = CLEAN_RATE = 0.1
 """Of the paper's tables I and II."""
 
 
-def datasets_in(trials: Iterable[Trial]) -> list[str]:
-    """The data sets of some trials."""
-    return _ordered({trial.cell.dataset for trial in trials}, TASKS)
+def networks_in(trials: Iterable[Trial]) -> list[tuple[str, str, int]]:
+    """Data set, architecture and width of the victims of some trials."""
+    found = {(t.cell.dataset, t.cell.architecture, t.cell.width) for t in trials}
+    order = _ordered({dataset for dataset, _, _ in found}, TASKS)
+    return sorted(found, key=lambda each: (order.index(each[0]), *each[1:]))
 
 
 def attacks_in(trials: Iterable[Trial]) -> list[str]:

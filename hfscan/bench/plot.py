@@ -12,7 +12,7 @@ from statistics import mean
 from typing import TYPE_CHECKING, Literal
 
 from hfscan.bench.figure import new_figure, write_figure
-from hfscan.bench.order import attacks_in, datasets_in, defenses_in, usual
+from hfscan.bench.order import CLEAN_RATE, POISON_RATE, attacks_in, defenses_in, networks_in, usual
 from hfscan.errors import DataError
 from hfscan.types import Trial
 
@@ -51,15 +51,14 @@ def plot(trials: Sequence[Trial], folder: Path, *, image_format: ImageFormat = "
 
 
 def cost(trials: Sequence[Trial]) -> Figure | None:
-    """CPU seconds of each defense, one panel per data set (the paper's figure 4)."""
+    """CPU seconds of each defense, one panel per data set and network (the paper's figure 4)."""
     trials = usual(trials)
-    datasets = datasets_in(trials)
-    if not datasets:
+    parts = _by_network(trials)
+    if not parts:
         return None
     attacks = attacks_in(trials)
-    figure, panels = new_figure(len(datasets))
-    for panel, dataset in zip(panels, datasets, strict=True):
-        some = [trial for trial in trials if trial.cell.dataset == dataset]
+    figure, panels = new_figure(len(parts))
+    for panel, (title, some) in zip(panels, parts.items(), strict=True):
         defenses = defenses_in(some)
         width = 0.8 / len(attacks)
         for index, attack in enumerate(attacks):
@@ -69,27 +68,26 @@ def cost(trials: Sequence[Trial]) -> Figure | None:
         panel.set_xticks(
             [position + 0.4 for position in range(len(defenses))], defenses, rotation=45, ha="right"
         )
-        panel.set(title=dataset, ylabel="CPU seconds", yscale="log")
+        panel.set(title=title, ylabel="CPU seconds", yscale="log")
     _legend(figure, {attack: ("s", f"C{index}") for index, attack in enumerate(attacks)})
     return figure
 
 
 def scatter(trials: Sequence[Trial]) -> Figure | None:
-    """Accuracy against attack success rate after each defense, one panel per data set."""
+    """Accuracy against attack success rate after each defense, one panel per data set and network."""
     trials = usual(trials)
-    datasets = datasets_in(trials)
-    if not datasets:
+    parts = _by_network(trials)
+    if not parts:
         return None
     colors = {name: f"C{index}" for index, name in enumerate(defenses_in(trials))}
     markers = dict(zip(attacks_in(trials), MARKERS, strict=False))
-    figure, panels = new_figure(len(datasets))
-    for panel, dataset in zip(panels, datasets, strict=True):
-        some = [trial for trial in trials if trial.cell.dataset == dataset]
+    figure, panels = new_figure(len(parts))
+    for panel, (title, some) in zip(panels, parts.items(), strict=True):
         for (defense, color), (attack, marker) in product(colors.items(), markers.items()):
             if found := _where(some, attack, defense):
                 x, y = 100 * _mean(found, _asr), 100 * _mean(found, _accuracy)
                 panel.scatter(x, y, marker=marker, color=color, alpha=0.8)
-        panel.set(title=dataset, xlabel="attack success rate, %", ylabel="accuracy, %")
+        panel.set(title=title, xlabel="attack success rate, %", ylabel="accuracy, %")
     of_defenses = {name: ("s", color) for name, color in colors.items()}
     _legend(figure, of_defenses | {name: (marker, "black") for name, marker in markers.items()})
     return figure
@@ -108,37 +106,57 @@ def _legend(figure: Figure, entries: Mapping[str, tuple[str, str]]) -> None:
 
 def poison_rates(trials: Sequence[Trial]) -> Figure | None:
     """What is left of the attack at different poison rates (the paper's table III)."""
-    return _curves(trials, "poison rate, %", lambda trial: trial.cell.poison_rate)
+    some = [trial for trial in trials if trial.cell.clean_rate == CLEAN_RATE]
+    return _curves(some, "poison rate, %", lambda trial: trial.cell.poison_rate)
 
 
 def clean_rates(trials: Sequence[Trial]) -> Figure | None:
     """What is left of the attack with more or fewer clean images (the paper's table IV)."""
-    return _curves(trials, "clean images, % of the training set", lambda t: t.cell.clean_rate)
+    some = [trial for trial in trials if trial.cell.poison_rate == POISON_RATE]
+    return _curves(some, "clean images, % of the training set", lambda t: t.cell.clean_rate)
 
 
 def _curves(trials: Sequence[Trial], label: str, rate: Callable[[Trial], float]) -> Figure | None:
     """Accuracy and success rate over a rate, for defenses that were tried at several rates."""
-    several = [
-        name
-        for name in defenses_in(trials)
-        if len({rate(trial) for trial in trials if trial.cell.defense == name}) > 1
-    ]
+    of_defense = {
+        f"{title}, {defense}": [trial for trial in some if trial.cell.defense == defense]
+        for title, some in _by_network(trials).items()
+        for defense in defenses_in(some)
+    }
+    several = {
+        title: some for title, some in of_defense.items() if len({rate(t) for t in some}) > 1
+    }
     if not several:
         return None
-    figure, panels = new_figure(len(several) * 2)
-    for index, defense in enumerate(several):
-        for panel, (name, pick) in zip(panels[2 * index :], _SHOWN.items(), strict=False):
-            for marker, attack in zip(MARKERS, attacks_in(trials), strict=False):
-                found = _where(trials, attack, defense)
-                rates = sorted({rate(trial) for trial in found})
-                values = [
-                    100 * _mean([trial for trial in found if rate(trial) == value], pick)
-                    for value in rates
-                ]
-                panel.plot([100 * r for r in rates], values, marker=marker, label=attack)
-            panel.set(title=defense, xlabel=label, ylabel=f"{name}, %", xscale="log")
-    panels[-1].legend(fontsize="small")
+    figure, panels = new_figure(len(several) * len(_SHOWN))
+    attacks = dict(zip(attacks_in(trials), MARKERS, strict=False))
+    pairs = product(several.items(), _SHOWN.items())
+    for panel, ((title, some), (name, pick)) in zip(panels, pairs, strict=True):
+        for index, (attack, marker) in enumerate(attacks.items()):
+            found = [trial for trial in some if trial.cell.attack == attack]
+            rates = sorted({rate(trial) for trial in found})
+            values = [
+                100 * _mean([trial for trial in found if rate(trial) == value], pick)
+                for value in rates
+            ]
+            panel.plot([100 * r for r in rates], values, marker=marker, color=f"C{index}")
+        panel.set(title=title, xlabel=label, ylabel=f"{name}, %", xscale="log")
+    _legend(figure, {name: (mark, f"C{i}") for i, (name, mark) in enumerate(attacks.items())})
     return figure
+
+
+def _by_network(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    """Title of a panel -> the trials on one data set with one kind of network."""
+    networks = networks_in(trials)
+    parts = {}
+    for network in networks:
+        dataset, architecture, width = network
+        alone = [each[0] for each in networks].count(dataset) == 1
+        title = dataset if alone else f"{dataset}, {architecture}, width {width}"
+        parts[title] = [
+            t for t in trials if (t.cell.dataset, t.cell.architecture, t.cell.width) == network
+        ]
+    return parts
 
 
 FIGURES: dict[str, Callable[[Sequence[Trial]], Figure | None]] = {

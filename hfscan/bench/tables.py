@@ -11,7 +11,7 @@ from hfscan.bench.paper import MEAN, NONE, Place, paper_figures
 from hfscan.bench.table import COST, COVERAGE, EFFECT, Figures, Row, Table
 from hfscan.errors import DataError, UsageError
 from hfscan.metrics import der
-from hfscan.types import Metrics, Trial
+from hfscan.types import Cell, Trial
 
 
 def tables(
@@ -22,7 +22,7 @@ def tables(
     poison_rate: float = 0.1,
     clean_rate: float = 0.1,
 ) -> list[Table]:
-    """One table per data set, architecture and width.
+    """One table per data set, architecture, width and target class.
 
     Args:
         trials: Those that failed are left out; of several seeds, the mean is shown.
@@ -33,11 +33,11 @@ def tables(
 
     Raises:
         UsageError: There is no such table.
-        DataError: No trial belongs in it.
+        DataError: No trial belongs in it, or an attack's victims were not all trained alike.
     """
     if number not in BUILDERS:
         raise UsageError(f"there is no table {number!r:.20}", f"choose from {', '.join(BUILDERS)}")
-    groups: dict[tuple[str, str, int], list[Trial]] = {}
+    groups: dict[tuple[str, str, int, int], list[Trial]] = {}
     for trial in trials:
         if trial.error or (number in "34" and trial.cell.defense != defense):
             continue
@@ -45,36 +45,48 @@ def tables(
             continue
         if number != "4" and trial.cell.clean_rate != clean_rate:
             continue
-        key = (trial.cell.dataset, trial.cell.architecture, trial.cell.width)
+        cell = trial.cell
+        key = (cell.dataset, cell.architecture, cell.width, cell.target)
         groups.setdefault(key, []).append(trial)
+    for group in groups.values():
+        _check_epochs(group)
     made = [BUILDERS[number](group) for _, group in sorted(groups.items())]
     if not any(table.rows for table in made):
         raise DataError(f"no trial belongs in table {number}", "which rates have the results?")
     return [table for table in made if table.rows]
 
 
+def _check_epochs(trials: Sequence[Trial]) -> None:
+    for attack in attacks_in(trials):
+        epochs = sorted({t.cell.epochs for t in trials if t.cell.attack == attack})
+        if len(epochs) > 1:
+            raise DataError(
+                f"victims of {attack} were trained for {' and '.join(map(str, epochs))} epochs: "
+                "their mean means nothing",
+                "keep them in files of their own",
+            )
+
+
 def _effect(trials: Sequence[Trial]) -> Table:
-    dataset = trials[0].cell.dataset
-    attacks = attacks_in(trials)
-    befores = {
-        attack: _before([t for t in trials if t.cell.attack == attack]) for attack in attacks
-    }
-    rows = [Row(NONE, "here", _with_mean([_untouched(befores[attack]) for attack in attacks]))]
-    rows += _paper_effect(dataset, NONE, attacks)
+    cell, attacks = trials[0].cell, attacks_in(trials)
+    here = [_untouched([t for t in trials if t.cell.attack == attack]) for attack in attacks]
+    rows = [Row(NONE, "here", _with_mean(here)), *_paper_effect(cell, NONE, attacks)]
     for defense in defenses_in(trials):
         cells = [_mean_of(trials, attack, defense, _rated) for attack in attacks]
         rows.append(Row(defense, "here", _with_mean(cells)))
-        rows += _paper_effect(dataset, defense, attacks)
+        rows += _paper_effect(cell, defense, attacks)
     return Table(_title("Table I: effectiveness", trials), (*attacks, MEAN), EFFECT, tuple(rows))
 
 
-def _paper_effect(dataset: str, defense: str, attacks: Sequence[str]) -> list[Row]:
-    """The paper's row, if it has one; its own mean where all of its attacks are shown."""
+def _paper_effect(cell: Cell, defense: str, attacks: Sequence[str]) -> list[Row]:
+    """The paper's row at a cell's rates, if it has one; its own mean where all of its attacks are shown."""
     paper = paper_figures()
     cells: list[Figures] = []
     for attack in (*attacks, MEAN):
-        figures = paper.get(Place(1, dataset, attack, defense))
-        before = paper.get(Place(1, dataset, attack, NONE))
+        figures, before = (
+            paper.get(Place(1, cell.dataset, attack, name, cell.poison_rate, cell.clean_rate))
+            for name in (defense, NONE)
+        )
         if figures is None or before is None or figures.metrics is None or before.metrics is None:
             return []
         after = figures.metrics
@@ -86,7 +98,7 @@ def _paper_effect(dataset: str, defense: str, attacks: Sequence[str]) -> list[Ro
 
 
 def _coverage(trials: Sequence[Trial]) -> Table:
-    dataset, attacks = trials[0].cell.dataset, attacks_in(trials)
+    cell, attacks = trials[0].cell, attacks_in(trials)
     rows: list[Row] = []
     for defense in defenses_in([trial for trial in trials if trial.erased]):
         cells = [
@@ -94,7 +106,12 @@ def _coverage(trials: Sequence[Trial]) -> Table:
             for attack in attacks
         ]
         rows.append(Row(defense, "here", _with_mean(cells)))
-        paper = [paper_figures().get(Place(2, dataset, attack, defense)) for attack in attacks]
+        paper = [
+            paper_figures().get(
+                Place(2, cell.dataset, attack, defense, cell.poison_rate, cell.clean_rate)
+            )
+            for attack in attacks
+        ]
         if all(paper):
             found = [(figures.coverage, None) for figures in paper if figures]
             rows.append(Row(defense, "paper", _with_mean(found)))
@@ -110,7 +127,7 @@ def _sensitivity(number: int, trials: Sequence[Trial]) -> Table:
         cells = [_mean_of(some, attack, cell.defense, _rated) for attack in attacks]
         label = f"{value * 100:g} %"
         rows.append(Row(label, "here", _with_mean(cells)))
-        rates = (value, 0.1) if number == 3 else (0.1, value)
+        rates = (value, cell.clean_rate) if number == 3 else (cell.poison_rate, value)
         paper = [
             paper_figures().get(Place(number, cell.dataset, attack, cell.defense, *rates))
             for attack in attacks
@@ -160,10 +177,31 @@ def _clean_rate(trial: Trial) -> float:
 
 
 def _title(head: str, trials: Sequence[Trial]) -> str:
+    """What the trials are of: what they have in common, and seeds and rates."""
     cell = trials[0].cell
     width = f" of width {cell.width}" if cell.width else ""
-    seeds = ", ".join(str(seed) for seed in sorted({trial.cell.seed for trial in trials}))
-    return f"{head} ({cell.dataset}, {cell.architecture}{width}, seed {seeds})"
+    facts = [cell.dataset, f"{cell.architecture}{width}"]
+    if cell.target:
+        facts.append(f"target {cell.target}")
+    rates = {"poison rate": _poison_rate, "clean rate": _clean_rate}
+    for name, rate in rates.items():
+        if len({rate(trial) for trial in trials}) == 1:
+            facts.append(f"{name} {rate(trials[0]) * 100:g} %")
+    facts.append(_seeds(trials, "seed", lambda trial: trial.cell.seed))
+    if any(trial.cell.victim_seed for trial in trials):
+        facts.append(_seeds(trials, "victim seed", lambda trial: trial.cell.victim_seed))
+    return f"{head} ({', '.join(facts)})"
+
+
+def _seeds(trials: Sequence[Trial], name: str, pick: Callable[[Trial], int]) -> str:
+    """All seeds, and whether some cells have not all of them."""
+    of_cells: dict[tuple[str, str], set[int]] = {}
+    for trial in trials:
+        of_cells.setdefault((trial.cell.attack, trial.cell.defense), set()).add(pick(trial))
+    every = set().union(*of_cells.values())
+    some = any(seeds != every for seeds in of_cells.values())
+    numbers = ", ".join(map(str, sorted(every)))
+    return f"{name} {numbers}{' (not in all cells)' if some else ''}"
 
 
 def _rated(trial: Trial) -> Figures:
@@ -173,12 +211,11 @@ def _rated(trial: Trial) -> Figures:
     return after.accuracy, after.asr, after.ra, der(trial.before, after)
 
 
-def _before(trials: Sequence[Trial]) -> Metrics | None:
-    return next((trial.before for trial in trials if trial.before is not None), None)
-
-
-def _untouched(before: Metrics | None) -> Figures:
-    return (None,) * 4 if before is None else (before.accuracy, before.asr, before.ra, None)
+def _untouched(trials: Sequence[Trial]) -> Figures:
+    """The mean of the victims of some trials, each once."""
+    victims = {t.cell.victim_seed: t.before for t in trials if t.before is not None}
+    found = [(m.accuracy, m.asr, m.ra, None) for m in victims.values()]
+    return _means(found) if found else (None,) * 4
 
 
 def _mean_of(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hfscan.bench.plot import plot
+from hfscan.bench.plot import cost, plot, poison_rates
 from hfscan.errors import DataError, UsageError
 from hfscan.types import Trial
 
@@ -28,6 +28,30 @@ def test_what_there_is_data_for(tmp_path: Path) -> None:
     files = plot([*TRIALS, *rates], tmp_path)
     assert [path.stem for path in files] == ["cost", "accuracy-asr", "poison-rate", "clean-rate"]
     assert all("<svg" in path.read_text()[:500] for path in files)
+
+
+def test_curves_keep_networks_and_the_other_rate_apart() -> None:
+    more = [
+        trial(after=(0.8, 0.3, 0.6), poison_rate=0.01),
+        trial(after=(0.1, 0.9, 0.1), poison_rate=0.01, clean_rate=0.2),
+        trial(after=(0.1, 0.9, 0.1), poison_rate=0.01, dataset="gtsrb"),
+    ]
+    figure = poison_rates([*TRIALS, *more])
+    assert figure is not None
+    panels = {(axes.get_title(), axes.get_ylabel()): axes for axes in figure.axes}
+    assert {title for title, _ in panels} == {"cifar10, fmt", "gtsrb, fmt"}
+    badnets = panels["cifar10, fmt", "attack success rate, %"].lines[0]
+    assert list(badnets.get_xdata()) == pytest.approx([1, 10])
+    assert list(badnets.get_ydata()) == pytest.approx([30, 10])
+
+
+def test_networks_have_panels_of_their_own() -> None:
+    figure = cost([trial(), trial(width=64)])
+    assert figure is not None
+    assert [axes.get_title() for axes in figure.axes] == [
+        "cifar10, preactresnet18, width 16",
+        "cifar10, preactresnet18, width 64",
+    ]
 
 
 def test_the_same_trials_give_the_same_bytes(tmp_path: Path) -> None:

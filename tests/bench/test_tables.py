@@ -10,7 +10,7 @@ from hfscan.bench.attacks import ATTACKS
 from hfscan.bench.table import COST, Table, comma_separated, markdown, texts
 from hfscan.bench.tables import tables
 from hfscan.errors import DataError, UsageError
-from hfscan.types import Trial
+from hfscan.types import Metrics, Trial
 
 from .conftest import trial
 
@@ -72,10 +72,39 @@ def test_failed_trials_and_other_rates_are_left_out() -> None:
         tables(trials, "5")
 
 
-def test_one_table_for_each_data_set_and_network() -> None:
-    trials = [trial(), trial(dataset="gtsrb"), trial(width=64), trial(architecture="resnet18")]
+def test_one_table_for_each_data_set_network_and_target() -> None:
+    others = [{"dataset": "gtsrb"}, {"width": 64}, {"architecture": "resnet18"}, {"target": 3}]
+    trials = [trial(), *(trial(**other) for other in others)]
     titles = [table.title for table in tables(trials, "1")]
-    assert len(titles) == len(set(titles)) == 4
+    assert len(titles) == len(set(titles)) == 5
+
+
+def test_victims_that_were_trained_differently_have_no_mean() -> None:
+    assert tables([trial("badnets", epochs=9), trial("wanet", epochs=12)], "1")
+    with pytest.raises(DataError, match="badnets were trained for 9 and 12 epochs"):
+        tables([trial(epochs=9), trial(defense="ft", epochs=12)], "1")
+
+
+def test_victims_of_several_seeds_are_averaged() -> None:
+    other = trial("badnets", "ft", victim_seed=1)
+    other = replace(other, before=Metrics(0.82, 0.9, 0.1, 100))
+    (table,) = tables([trial("badnets", "ft"), other], "1")
+    assert row(table, "none")[0] == pytest.approx((0.87, 0.95, 0.05, None))
+    assert "victim seed 0, 1" in table.title
+
+
+def test_seeds_that_some_cells_lack_are_said() -> None:
+    (table,) = tables([trial(), trial(seed=1), trial("wanet")], "1")
+    assert "seed 0, 1 (not in all cells)" in table.title
+
+
+def test_the_papers_figures_are_of_the_same_rates() -> None:
+    (usual,) = tables([trial()], "1")
+    assert "poison rate 10 %, clean rate 10 %" in usual.title
+    (table,) = tables([trial(poison_rate=0.01)], "1", poison_rate=0.01)
+    assert [one.source for one in table.rows] == ["here", "here"]  # the paper has no such row
+    (rates,) = tables([trial(clean_rate=0.01)], "3", clean_rate=0.01)
+    assert [one.source for one in rates.rows] == ["here"]
 
 
 def test_coverage() -> None:
