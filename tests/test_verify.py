@@ -15,6 +15,7 @@ from hfscan.types import (
     AuditReport,
     AuditSettings,
     CalibrationFacts,
+    Coverage,
     HubModel,
     ImageSet,
     LayerAudit,
@@ -23,6 +24,7 @@ from hfscan.types import (
     Verdict,
     silent,
 )
+from hfscan.verdict import conclude
 from hfscan.verify import Check, verify
 from hfscan.verify import agreement as agreed
 from hfscan.verify.channels import choose
@@ -59,6 +61,7 @@ def test_a_report_agrees_with_itself(
         "weights",
         "clean images",
         "flags",
+        "coverage",
         "clean accuracy",
         "predictions of clean images",
         "channels",
@@ -92,7 +95,18 @@ def test_other_weights(tiny_model: HubModel, tiny_set: ImageSet, report: AuditRe
 def test_other_images(planted_model: HubModel, tiny_set: ImageSet, report: AuditReport) -> None:
     fewer = tiny_set.sample(20, seed=0)
     found = agreement(planted_model, fewer, report)
-    assert found == {"weights": True, "clean images": False, "flags": True}
+    assert found == {"weights": True, "clean images": False, "flags": True, "coverage": True}
+
+
+def consistent(report: AuditReport) -> AuditReport:
+    """The report with the p-value and the account of its channels that follow from what it says."""
+    tested = [layer.tested for layer in report.layers if not layer.skipped]
+    channels = sum(map(len, tested))
+    return replace(
+        report,
+        p_value=conclude(report.tests).p_value,
+        coverage=Coverage(channels=channels, verified=channels),
+    )
 
 
 def lied(report: AuditReport, lie: str) -> AuditReport:
@@ -105,6 +119,12 @@ def lied(report: AuditReport, lie: str) -> AuditReport:
             return replace(report, layers=(changed, *rest))
         case "channels":
             return replace(report, layers=(elsewhere(first), *rest))
+        case "accuracy":
+            return replace(report, layers=(replace(first, accuracy=1 - first.accuracy), *rest))
+        case "coverage":
+            return replace(report, coverage=replace(report.coverage, verified=9999))
+        case "p-value":
+            return replace(report, p_value=0.9999)
         case "clean accuracy":
             return replace(report, clean_accuracy=report.clean_accuracy - 0.02)
         case "predictions of clean images":
@@ -131,15 +151,45 @@ def elsewhere(layer: LayerAudit) -> LayerAudit:
     [
         "flags",
         "channels",
+        "accuracy",
+        "coverage",
         "clean accuracy",
         "predictions of clean images",
         "maximum-margin",
+        "p-value",
         "verdict",
     ],
 )
 def test_lies(planted_model: HubModel, tiny_set: ImageSet, report: AuditReport, lie: str) -> None:
     found = agreement(planted_model, tiny_set, lied(report, lie))
-    assert [name for name, agrees in found.items() if agrees is False] == [lie]
+    seen = {"accuracy": "channels", "p-value": "verdict"}.get(lie, lie)
+    assert seen in [name for name, agrees in found.items() if agrees is False]
+
+
+def test_a_layer_that_could_not_be_tested_elsewhere(
+    planted_model: HubModel, tiny_set: ImageSet, report: AuditReport
+) -> None:
+    """Perhaps memory was short there; who wants a layer not to be looked at may say so, too."""
+    first, *rest = report.layers
+    failed = LayerAudit(first.layer, first.channels, skipped="its passes fail (out of memory)")
+    found = agreement(planted_model, tiny_set, consistent(replace(report, layers=(failed, *rest))))
+    assert (found["layers"], found["verdict"]) == (None, None)
+
+
+def test_another_version_of_a_calibration(
+    planted_model: HubModel,
+    tiny_set: ImageSet,
+    report: AuditReport,
+) -> None:
+    (test,) = report.tests
+    facts = NetworkFacts.of(planted_model)
+    calibration = Calibration(
+        *("mine", "", 20 * (facts,)), {test.name: (1.0,) * 20}, {test.name: (0,) * 20}
+    )
+    theirs = replace(report, calibration=CalibrationFacts("mine", 19, "", 0.02, 0.002))
+    *_, last = verify(planted_model, tiny_set, theirs, calibration=calibration)
+    assert last.agrees is None
+    assert "mine of 19 clean networks" in last.details
 
 
 def test_what_cannot_be_compared(
@@ -149,7 +199,7 @@ def test_what_cannot_be_compared(
     mine = replace(test, name="mine")
     settings = replace(report.settings, detector="Mine")
     little = replace(untested(report), settings=settings, tests=(test, mine))
-    found = agreement(planted_model, tiny_set, little)
+    found = agreement(planted_model, tiny_set, consistent(little))
     assert [name for name, agrees in found.items() if agrees is None] == [
         "flags",
         "channels",
@@ -164,7 +214,7 @@ def untested(report: AuditReport) -> AuditReport:
     layers = tuple(
         LayerAudit(e.layer, e.channels, skipped=LAYER_OUT_OF_TIME) for e in report.layers
     )
-    return replace(report, layers=layers)
+    return consistent(replace(report, layers=layers))
 
 
 def skipped(test: TestResult, reason: str) -> TestResult:
@@ -180,7 +230,7 @@ def test_a_verdict_without_any_test(
         found = agreement(planted_model, tiny_set, replace(report, tests=tests))
         assert (found["maximum-margin"], found["verdict"]) == (False, False)
     nothing = replace(report, verdict=Verdict.INCONCLUSIVE, target=None, tests=())
-    found = agreement(planted_model, tiny_set, nothing)
+    found = agreement(planted_model, tiny_set, consistent(nothing))
     assert (found["maximum-margin"], found["verdict"]) == (False, True)
 
 
@@ -188,7 +238,7 @@ def test_a_test_that_another_version_may_not_have_had(
     planted_model: HubModel, tiny_set: ImageSet, report: AuditReport
 ) -> None:
     old = replace(report, verdict=Verdict.INCONCLUSIVE, target=None, tests=(), versions={})
-    found = agreement(planted_model, tiny_set, old)
+    found = agreement(planted_model, tiny_set, consistent(old))
     assert found["maximum-margin"] is found["verdict"] is None
 
 
@@ -232,7 +282,7 @@ def test_a_test_that_time_ended(
     kept, ended = report.tests
     tests = (kept, skipped(ended, TEST_OUT_OF_TIME))
     hurried = replace(report, tests=tests, verdict=Verdict.NO_BACKDOOR_FOUND, target=None)
-    found = agreement(planted_model, tiny_set, hurried)
+    found = agreement(planted_model, tiny_set, consistent(hurried))
     assert (found["one"], found["other"], found["verdict"]) == (True, True, agrees)
 
 
@@ -252,7 +302,7 @@ def test_a_quiet_test_does_not_count_twice(
     padded = replace(
         report, tests=(one, *[other] * 9), verdict=Verdict.NO_BACKDOOR_FOUND, target=None
     )
-    assert agreement(planted_model, tiny_set, padded)["verdict"] is None
+    assert agreement(planted_model, tiny_set, consistent(padded))["verdict"] is None
 
 
 def test_a_verdict_without_any_layer(
@@ -266,7 +316,8 @@ def test_a_verdict_without_any_layer(
     assert agreement(planted_model, tiny_set, accused)["verdict"] is False
     old = replace(untested(report), verdict=Verdict.INCONCLUSIVE, target=None)
     assert agreement(planted_model, tiny_set, old)["verdict"] is None
-    fewer = agreement(planted_model, tiny_set, replace(report, layers=report.layers[:1]))
+    less = consistent(replace(report, layers=report.layers[:1]))
+    fewer = agreement(planted_model, tiny_set, less)
     assert [name for name, agrees in fewer.items() if agrees is False] == ["layers"]
 
 
@@ -368,4 +419,4 @@ def test_p_values_of_a_calibration_that_is_not_here(
     facts = CalibrationFacts("mine", 3, "near", 0.05, 0.01)
     checks = verify(planted_model, tiny_set, replace(report, calibration=facts), channels=1)
     assert (checks[-1].name, checks[-1].agrees) == ("verdict", None)
-    assert checks[-1].details.endswith("a calibration that is not here: mine")
+    assert checks[-1].details.endswith("a calibration that is not here: mine of 3 clean networks")

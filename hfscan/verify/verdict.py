@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from hfscan.pipeline.calibrating import Calibrated
@@ -17,6 +18,10 @@ P_FACTOR = 10
 Trigger inversions end elsewhere with other thread counts: their figures for single classes moved by up to 44 % of the
 largest one, and their verdict did not.
 """
+
+
+P_ROUNDING = 0.01
+"""How far a report's p-value of all tests may be from what its own tests give, relatively: the tail is fitted."""
 
 
 def results_again(
@@ -66,6 +71,9 @@ def verdict(
         return Check("verdict", None, "there is none: no layer was tested")
     if (found.verdict, found.target) != (report.verdict, report.target):
         return Check("verdict", False, said)
+    ours_p, theirs_p = (-1.0 if p is None else p for p in (found.p_value, report.p_value))
+    if not math.isclose(ours_p, theirs_p, rel_tol=P_ROUNDING):
+        return Check("verdict", False, f"{said}, but its p-value does not follow from them")
     unchecked = [check.name for check in needed if check.agrees is None]
     if unchecked:
         return Check("verdict", None, f"{said}, but not checked: {', '.join(unchecked)}")

@@ -15,8 +15,9 @@ from hfscan.pipeline import check_settings, fitted, run_tests
 from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.first_look import first_look
 from hfscan.pipeline.testing import judge, limits_of, make_tests
+from hfscan.report.text import plural
 from hfscan.types import AuditReport, HubModel, ImageSet, Progress, TestResult, silent
-from hfscan.verify.channels import channels_again, choose, flags, layers
+from hfscan.verify.channels import channels_again, choose, covered, flags, layers
 from hfscan.verify.check import Check
 from hfscan.verify.inputs import clean_images, images, weights
 from hfscan.verify.verdict import inconclusive, missing, results_again, verdict
@@ -55,7 +56,7 @@ def verify(
         return checks
     clean = fitted(model, clean)
     checks.append(images(clean, report))
-    checks.append(flags(report))
+    checks += [flags(report), covered(report)]
     if not checks[1].agrees:
         return checks
     sample = clean.sample(report.settings.images, seed=report.settings.seed)
@@ -70,8 +71,8 @@ def verify(
         return [*checks, Check("verdict", None, differ)]
     ours = _results(model, clean, report, calibrated, progress)
     tests = [*results_again(report, calibrated, ours), *missing(report, ours, looked)]
-    needed = [*checks[-1:], *tests] if channels else tests
     layered = layers(conv_layers(model.net, one_image(model.net, sample)), report)
+    needed = [*(checks[-1:] if channels else ()), layered, *tests]
     return [*checks, layered, *tests, verdict(report, calibrated, ours, needed)]
 
 
@@ -88,7 +89,10 @@ def agreement(checks: Sequence[Check]) -> bool | None:
 
 def _other_calibration(calibrated: Calibrated, report: AuditReport) -> str:
     """Why the report's p-values cannot be compared; empty if they can."""
-    ours, theirs = (facts.name if facts else "" for facts in (calibrated.facts, report.calibration))
+    ours, theirs = (
+        f"{facts.name} of {plural(facts.networks, 'clean network')}" if facts else ""
+        for facts in (calibrated.facts, report.calibration)
+    )
     if ours == theirs:
         return ""
     if theirs:
