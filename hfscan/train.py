@@ -104,7 +104,7 @@ def fit(
     """Train ``net`` in place, by cross-entropy if nothing else is said, and leave it in eval mode.
 
     A last batch of a single image is left out: batch norms cannot train on one. Dropout is seeded too; the
-    global random state is left as it was.
+    global random state is left as it was. Parameters that were frozen are trained as the others.
 
     Args:
         net: float32 ``(B, 3, H, W)`` in [0, 1] -> logits ``(B, K)``.
@@ -153,15 +153,23 @@ def fit(
 
 @contextmanager
 def training(net: nn.Module, device: torch.device, seed: int) -> Iterator[None]:
-    """Train mode, seeded dropout and safe gradients meanwhile; then eval mode, and the random state of before."""
+    """Train mode, seeded dropout and safe gradients meanwhile; then eval mode, and the random state of before.
+
+    Parameters that were frozen are trained, too: a backdoor may be in any of them.
+    """
+    frozen = [p for p in net.parameters() if p.is_floating_point() and not p.requires_grad]
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         net.train()
+        for parameter in frozen:
+            parameter.requires_grad_(True)
         try:
             with safe_weight_gradients(net):
                 yield
         finally:
             net.eval()
+            for parameter in frozen:
+                parameter.requires_grad_(False)
 
 
 def _optimizer(

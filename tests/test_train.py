@@ -107,6 +107,18 @@ def test_eval_mode_after_an_exception(tiny_net: nn.Module, tiny_set: ImageSet) -
     assert not any(module.training for module in tiny_net.modules())
 
 
+@pytest.mark.parametrize("part", ["", "fc"], ids=["all frozen", "backbone frozen"])
+def test_frozen_parameters_are_trained_too(tiny_set: ImageSet, part: str) -> None:
+    net = learner()
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(bool(part) and name.startswith(part))
+    flags = [parameter.requires_grad for parameter in net.parameters()]
+    before = [parameter.clone() for parameter in net.parameters()]
+    fit(net, tiny_set, QUICK)
+    assert not any(map(torch.equal, before, net.parameters()))
+    assert [parameter.requires_grad for parameter in net.parameters()] == flags
+
+
 def test_no_epochs_change_nothing(tiny_net: nn.Module, tiny_set: ImageSet) -> None:
     before = weights(tiny_net)
     assert fit(tiny_net, tiny_set, FitConfig(epochs=0)) == []

@@ -136,11 +136,10 @@ def flags(report: AuditReport) -> Check:
 def covered(report: AuditReport) -> Check:
     """Whether the report's account of how many channels were tested is that of its layers."""
     whole = min(report.settings.images, report.data.images)
-    tested = [layer.tested for layer in report.layers if not layer.skipped]
-    found = tuple(
-        sum(int(count(each).sum()) for each in tested)
-        for count in (np.ones_like, lambda t: t == whole, lambda t: (t > 0) & (t < whole))
-    )
+    nothing = np.zeros(0, np.int64)
+    tested = np.concatenate([nothing, *(e.tested for e in report.layers if not e.skipped)])
+    verified = int((tested == whole).sum())
+    found = (len(tested), verified, int((tested > 0).sum()) - verified)
     said = report.coverage
     return Check(
         "coverage",
