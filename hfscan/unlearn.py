@@ -100,7 +100,7 @@ class Unlearning:
         return carried
 
     def _pixels(self, seed: int) -> Tensor:
-        others = self.images.subset((self.images.labels != self.target).nonzero().flatten())
+        others = self.images.without(self.target)
         if len(others) < MIN_IMAGES:
             raise DataError(
                 f"{len(others)} images of other classes than the suspected one are too few to find triggers with",

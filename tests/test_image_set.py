@@ -128,3 +128,10 @@ def test_the_fingerprint_is_of_pixels_and_labels() -> None:
     prints.add(replace(images, labels=torch.tensor([0, 1, 1])).facts.fingerprint)
     prints.add(replace(images, images=images.images + 1).facts.fingerprint)
     assert len(prints) == 3
+
+
+def test_without_a_class(tiny_set: ImageSet) -> None:
+    others = tiny_set.without(2)
+    assert len(others) == 30
+    assert 2 not in others.labels
+    assert torch.equal(others.images, tiny_set.images[tiny_set.labels != 2])

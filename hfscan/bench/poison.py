@@ -62,7 +62,7 @@ def _cover(
 
 def attacked(images: ImageSet, attack: Attack, *, target: int) -> ImageSet:
     """The images of all classes but the target, with the trigger and their original labels."""
-    others = images.subset((images.labels != target).nonzero().flatten())
+    others = images.without(target)
     return replace(others, images=triggered(others.images, attack))
 
 

@@ -147,7 +147,7 @@ def prepare(victim: Victim, task: Task) -> Subject:
     assert victim.attack is not None, "a benign network is no subject"
     target = victim.spec.target
     triggered = attacked(task.test, victim.attack, target=target)
-    others = task.test.subset((task.test.labels != target).nonzero().flatten())
+    others = task.test.without(target)
     some = slice(0, TAC_IMAGES)
     return Subject(
         victim,

@@ -7,7 +7,6 @@ that it leads to a class can be compared between classes and needs no weight to 
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -86,14 +85,11 @@ class Search:
         steps: Of Adam; its step size is annealed to 0.
         batch_size: Images per step.
         held_back: Share of the images that only measures, in (0, 1).
-        seconds: No step is begun later than this after the first; None for no limit. A search that is
-            cut short depends on the machine.
     """
 
     steps: int = 60
     batch_size: int = 64
     held_back: float = 0.25
-    seconds: float | None = None
 
     def invert(
         self,
@@ -144,10 +140,7 @@ class Search:
         parameters = start.clone().requires_grad_()
         optimizer = torch.optim.Adam([parameters], lr=family.lr, betas=(0.5, 0.9))
         wanted = torch.full((min(self.batch_size, len(images)),), target, device=images.device)
-        began = time.perf_counter()
         for step in range(self.steps):
-            if self.seconds is not None and time.perf_counter() - began > self.seconds:
-                break
             chosen = torch.randperm(len(images), generator=generator)[: len(wanted)]
             pixels = family.apply(images[chosen.to(images.device)], parameters)
             loss = F.cross_entropy(net(laid_out(pixels)).float(), wanted)

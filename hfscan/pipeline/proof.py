@@ -161,4 +161,4 @@ def _success(net: nn.Module, trigger: Trigger, images: ImageSet, target: int) ->
 
 def _others(images: ImageSet, target: int, count: int, seed: int) -> ImageSet:
     """At most so many images of other classes."""
-    return images.subset((images.labels != target).nonzero().flatten()).sample(count, seed=seed)
+    return images.without(target).sample(count, seed=seed)

@@ -138,6 +138,10 @@ class ImageSet:
         """The images at ``indices``, int64 ``(n,)``, in that order."""
         return replace(self, images=self.images[indices], labels=self.labels[indices])
 
+    def without(self, label: int) -> ImageSet:
+        """The images of all other classes."""
+        return self.subset((self.labels != label).nonzero().flatten())
+
     def resized(self, size: tuple[int, int]) -> ImageSet:
         """The images at another height and width (bilinear, antialiased); itself if they have it."""
         if size == self.size:

@@ -75,7 +75,7 @@ def test_poison(attack: Attack, tiny_set: ImageSet) -> None:
 
 
 def test_attacked(attack: Attack, tiny_set: ImageSet) -> None:
-    others = tiny_set.subset(tiny_set.labels != TARGET)
+    others = tiny_set.without(TARGET)
     result = attacked(tiny_set, attack, target=TARGET)
     assert len(result) == 30
     assert torch.equal(result.labels, others.labels)

@@ -187,9 +187,9 @@ def test_success_is_of_images_held_back(family: Family, planted_net: nn.Module) 
     assert trigger.success == pytest.approx(float(reached.float().mean()))
 
 
-def test_no_time_no_step(family: Family, planted_net: nn.Module) -> None:
+def test_no_step_changes_nothing(family: Family, planted_net: nn.Module) -> None:
     start = family.start((8, 8), torch.Generator().manual_seed(0))
-    search = Search(seconds=-1.0)
+    search = Search(steps=0)
     trigger = search.invert(planted_net, some_images(), TARGET, family=family, seed=0, start=start)
     assert torch.equal(trigger.parameters, start)
 

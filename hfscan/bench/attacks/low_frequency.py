@@ -71,7 +71,7 @@ class LowFrequency:
         """
         if clean_net is None:
             raise ValueError("the low-frequency trigger is found on a benign network")
-        others = train.subset((train.labels != target).nonzero().flatten())
+        others = train.without(target)
         rows, columns = (max(2, round(edge * self.cutoff)) for edge in train.size)
         coefficients = torch.zeros(3, rows, columns).requires_grad_()
         optimizer = torch.optim.Adam([coefficients], lr=self.lr)

@@ -91,7 +91,7 @@ def inverted_tac(
     References:
         `hfscan.metrics.tac`, of which this is the estimate that needs no true trigger.
     """
-    others = clean.subset((clean.labels != triggers[0].target).nonzero().flatten())
+    others = clean.without(triggers[0].target)
     sample = others.sample(IMAGES, seed=0)
     usual = tac(net, sample, replace(sample, images=sample.images.roll(1, 0)))
     changes = [_relative(tac(net, sample, _carrying(sample, each)), usual) for each in triggers]

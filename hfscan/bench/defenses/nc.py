@@ -126,7 +126,7 @@ class NeuralCleanse:
             seed: Of the start and of the choice of images.
         """
         generator = torch.Generator().manual_seed(seed)
-        others = clean.subset((clean.labels != target).nonzero().flatten())
+        others = clean.without(target)
         like = one_image(net, clean)
         start = torch.randn((1, 4, *clean.size), generator=generator).to(like.device)
         latent = start.requires_grad_()

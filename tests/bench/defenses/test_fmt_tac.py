@@ -54,7 +54,7 @@ def test_a_patch_inverted_for_a_real_backdoor_moves_its_channels() -> None:
     """The example network and its true trigger, which no repair knows."""
     net = hfscan.load(str(EXAMPLES / "badnets-cifar10")).net
     clean = hfscan.load_images(str(EXAMPLES / "cifar10-clean")).sample(150, seed=0)
-    others = clean.subset((clean.labels != 0).nonzero().flatten())
+    others = clean.without(0)
     search = Search(steps=40, batch_size=32)
     trigger = search.invert(net, others.images / 255, 0, family=Patch(), seed=0)
     erased = largest(inverted_tac(net, clean, [trigger]), 0.1)
