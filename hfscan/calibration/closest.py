@@ -21,9 +21,10 @@ def shipped() -> tuple[Calibration, ...]:
     return tuple(Calibration.from_dict(json.loads(text)) for text in texts)
 
 
-MAX_DISTANCE = 2.0
-"""What clean networks do says nothing of models farther away: a factor of four in classes and edge together, of two
-for another architecture family. That no farther model is judged is caution: none was measured."""
+MAX_DISTANCE = 1.0
+"""What clean networks do says nothing of models farther away: a factor of two in classes and edge together, none at all
+for another architecture family. Two of two clean networks with 100 classes were called BACKDOORED by the calibration
+of 43 classes, which is at 1.2."""
 
 
 def closest(model: NetworkFacts, among: Sequence[Calibration] | None = None) -> Calibration | None:

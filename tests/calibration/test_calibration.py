@@ -266,9 +266,10 @@ def test_the_closest_calibration(calibration: Calibration) -> None:
     ("network", "near"),
     [
         (NETWORK, True),
-        (replace(NETWORK, architecture="vgg11", num_classes=20), True),
-        (replace(NETWORK, num_classes=40), True),
-        (replace(NETWORK, num_classes=43), False),
+        (replace(NETWORK, architecture="vgg11"), True),
+        (replace(NETWORK, architecture="vgg11", num_classes=20), False),
+        (replace(NETWORK, num_classes=20), True),
+        (replace(NETWORK, num_classes=23), False),
         (replace(NETWORK, num_classes=1000), False),
         (replace(NETWORK, architecture="vgg11", input_size=(3, 224, 224)), False),
     ],
