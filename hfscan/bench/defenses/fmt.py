@@ -17,9 +17,8 @@ from torch import nn
 
 from hfscan.bench.defenses.ft import TUNING
 from hfscan.channels import erase, one_image
-from hfscan.detectors import DETECTORS
 from hfscan.fmt import profile
-from hfscan.pipeline import low_outliers
+from hfscan.pipeline.flagging import low_outliers, named_detector
 from hfscan.train import FitConfig, fit
 from hfscan.types import AuditSettings, ImageSet, Progress, Repaired, silent
 
@@ -44,10 +43,11 @@ class FeatureMapTesting:
     ) -> Repaired:
         """Test, erase, fine-tune."""
         sample = clean.sample(self.audit.images, seed=seed)
-        detector = DETECTORS[self.audit.detector](self.audit.tau, seed)
+        settings = replace(self.audit, seed=seed)
+        detector = named_detector(settings)
         erased = {
             layer.layer.name: np.flatnonzero(low_outliers(detector, layer.accuracy)).tolist()
-            for layer in profile(net, sample, replace(self.audit, seed=seed), progress=progress)
+            for layer in profile(net, sample, settings, progress=progress)
             if not layer.skipped
         }
         tuned = erase(net, erased, one_image(net, clean))
