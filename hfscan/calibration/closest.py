@@ -22,9 +22,9 @@ def shipped() -> tuple[Calibration, ...]:
 
 
 MAX_DISTANCE = 1.0
-"""What clean networks do says nothing of models farther away: a factor of two in classes and edge together, none at all
-for another architecture family. Two of two clean networks with 100 classes were called BACKDOORED by the calibration
-of 43 classes, which is at 1.2."""
+"""What clean networks do says nothing of models farther away: a factor of 1.4 in classes or of two in edge, none at all
+for another architecture family. Three of three clean networks with 100 classes were called BACKDOORED by the
+calibration of 43 classes."""
 
 
 def closest(model: NetworkFacts, among: Sequence[Calibration] | None = None) -> Calibration | None:
@@ -70,12 +70,15 @@ def distance(model: NetworkFacts, calibration: Calibration) -> str:
 
 
 def _distance(model: NetworkFacts, network: NetworkFacts) -> float:
-    """0 for the same kind; a factor of two in classes or edge, or another architecture family, counts 1."""
+    """0 for the same kind; a factor of two in edge or of 1.4 in classes, or another architecture family, counts 1.
+
+    The more classes, the larger is the largest of their statistics.
+    """
     if model.architecture == network.architecture:
         architecture = 0.0
     else:
         architecture = 0.5 if _family(model) == _family(network) else 1.0
-    classes = abs(math.log2(model.num_classes / network.num_classes))
+    classes = 2 * abs(math.log2(model.num_classes / network.num_classes))
     edge = abs(math.log2(model.input_size[1] / network.input_size[1]))
     return architecture + classes + edge + float(model.input_size[0] != network.input_size[0])
 

@@ -267,9 +267,10 @@ def test_the_closest_calibration(calibration: Calibration) -> None:
     [
         (NETWORK, True),
         (replace(NETWORK, architecture="vgg11"), True),
-        (replace(NETWORK, architecture="vgg11", num_classes=20), False),
-        (replace(NETWORK, num_classes=20), True),
-        (replace(NETWORK, num_classes=23), False),
+        (replace(NETWORK, architecture="vgg11", num_classes=12), False),
+        (replace(NETWORK, num_classes=14), True),
+        (replace(NETWORK, num_classes=15), False),
+        (replace(NETWORK, input_size=(3, 64, 64)), True),
         (replace(NETWORK, num_classes=1000), False),
         (replace(NETWORK, architecture="vgg11", input_size=(3, 224, 224)), False),
     ],
