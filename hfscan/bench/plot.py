@@ -118,30 +118,32 @@ def clean_rates(trials: Sequence[Trial]) -> Figure | None:
 
 def _curves(trials: Sequence[Trial], label: str, rate: Callable[[Trial], float]) -> Figure | None:
     """Accuracy and success rate over a rate, for defenses that were tried at several rates."""
-    of_defense = {
-        f"{title}, {defense}": [trial for trial in some if trial.cell.defense == defense]
-        for title, some in _by_network(trials).items()
-        for defense in defenses_in(some)
-    }
-    several = {
-        title: some for title, some in of_defense.items() if len({rate(t) for t in some}) > 1
-    }
+    several: dict[str, dict[str, list[Trial]]] = {}
+    for title, some in _by_network(trials).items():
+        for defense, attack in product(defenses_in(some), attacks_in(some)):
+            found = _where(some, attack, defense)
+            if len({rate(trial) for trial in found}) > 1:
+                several.setdefault(f"{title}, {defense}", {})[attack] = found
     if not several:
         return None
     figure, panels = new_figure(len(several) * len(_SHOWN))
-    attacks = dict(zip(attacks_in(trials), MARKERS, strict=False))
+    shown = attacks_in(t for curves in several.values() for some in curves.values() for t in some)
+    markers = {
+        name: (mark, f"C{index}")
+        for index, (mark, name) in enumerate(zip(MARKERS, shown, strict=False))
+    }
     pairs = product(several.items(), _SHOWN.items())
-    for panel, ((title, some), (name, pick)) in zip(panels, pairs, strict=True):
-        for index, (attack, marker) in enumerate(attacks.items()):
-            found = [trial for trial in some if trial.cell.attack == attack]
-            rates = sorted({rate(trial) for trial in found})
-            values = [
-                100 * _mean([trial for trial in found if rate(trial) == value], pick)
-                for value in rates
-            ]
-            panel.plot([100 * r for r in rates], values, marker=marker, color=f"C{index}")
-        panel.set(title=title, xlabel=label, ylabel=f"{name}, %", xscale="log")
-    _legend(figure, {name: (mark, f"C{i}") for i, (name, mark) in enumerate(attacks.items())})
+    for panel, ((title, curves), (name, pick)) in zip(panels, pairs, strict=True):
+        ticks = sorted({100 * rate(trial) for some in curves.values() for trial in some})
+        for attack, some in curves.items():
+            rates = sorted({rate(trial) for trial in some})
+            values = [100 * _mean([t for t in some if rate(t) == value], pick) for value in rates]
+            marker, color = markers[attack]
+            panel.plot([100 * r for r in rates], values, marker=marker, color=color)
+        panel.set(title=title, xlabel=label, ylabel=f"{name}, %", xscale="log", ylim=(-2, 102))
+        panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        panel.minorticks_off()
+    _legend(figure, markers)
     return figure
 
 

@@ -22,7 +22,7 @@ def tables(
     poison_rate: float = 0.1,
     clean_rate: float = 0.1,
 ) -> list[Table]:
-    """One table per data set, architecture, width and target class.
+    """One table per data set, architecture, width and target class; of tables 3 and 4, those with several rates.
 
     Args:
         trials: Those that failed are left out; of several seeds, the mean is shown.
@@ -50,6 +50,9 @@ def tables(
         groups.setdefault(key, []).append(trial)
     for group in groups.values():
         _check_epochs(group)
+    if number in RATES:
+        several = {key: group for key, group in groups.items() if len(_rates(group, number)) > 1}
+        groups = several or groups
     made = [BUILDERS[number](group) for _, group in sorted(groups.items())]
     if not any(table.rows for table in made):
         raise DataError(f"no trial belongs in table {number}", "which rates have the results?")
@@ -118,24 +121,23 @@ def _coverage(trials: Sequence[Trial]) -> Table:
     return Table(_title("Table II: coverage", trials), (*attacks, MEAN), COVERAGE, tuple(rows))
 
 
-def _sensitivity(number: int, trials: Sequence[Trial]) -> Table:
-    rate = _poison_rate if number == 3 else _clean_rate
+def _sensitivity(number: str, trials: Sequence[Trial]) -> Table:
     cell, attacks = trials[0].cell, attacks_in(trials)
     rows: list[Row] = []
-    for value in sorted({rate(trial) for trial in trials}):
-        some = [trial for trial in trials if rate(trial) == value]
+    for value in _rates(trials, number):
+        some = [trial for trial in trials if RATES[number](trial) == value]
         cells = [_mean_of(some, attack, cell.defense, _rated) for attack in attacks]
         label = f"{value * 100:g} %"
         rows.append(Row(label, "here", _with_mean(cells)))
-        rates = (value, cell.clean_rate) if number == 3 else (cell.poison_rate, value)
+        rates = (value, cell.clean_rate) if number == "3" else (cell.poison_rate, value)
         paper = [
-            paper_figures().get(Place(number, cell.dataset, attack, cell.defense, *rates))
+            paper_figures().get(Place(int(number), cell.dataset, attack, cell.defense, *rates))
             for attack in attacks
         ]
         if all(paper):
             found = [(f.accuracy, f.asr, f.ra, None) for f in paper if f]
             rows.append(Row(label, "paper", _with_mean(found)))
-    name = "Table III: poison rate" if number == 3 else "Table IV: clean rate"
+    name = "Table III: poison rate" if number == "3" else "Table IV: clean rate"
     title = _title(f"{name}, {cell.defense}", trials)
     return Table(title, (*attacks, MEAN), EFFECT, tuple(rows))
 
@@ -161,19 +163,22 @@ def _cost(trials: Sequence[Trial]) -> Table:
 BUILDERS: dict[str, Callable[[Sequence[Trial]], Table]] = {
     "1": _effect,
     "2": _coverage,
-    "3": lambda trials: _sensitivity(3, trials),
-    "4": lambda trials: _sensitivity(4, trials),
+    "3": lambda trials: _sensitivity("3", trials),
+    "4": lambda trials: _sensitivity("4", trials),
     "cost": _cost,
 }
 """``--table`` -> what makes it."""
 
 
-def _poison_rate(trial: Trial) -> float:
-    return trial.cell.poison_rate
+RATES: dict[str, Callable[[Trial], float]] = {
+    "3": lambda trial: trial.cell.poison_rate,
+    "4": lambda trial: trial.cell.clean_rate,
+}
+"""Table -> the rate that it is about."""
 
 
-def _clean_rate(trial: Trial) -> float:
-    return trial.cell.clean_rate
+def _rates(trials: Sequence[Trial], number: str) -> list[float]:
+    return sorted({RATES[number](trial) for trial in trials})
 
 
 def _title(head: str, trials: Sequence[Trial]) -> str:
@@ -183,10 +188,10 @@ def _title(head: str, trials: Sequence[Trial]) -> str:
     facts = [cell.dataset, f"{cell.architecture}{width}"]
     if cell.target:
         facts.append(f"target {cell.target}")
-    rates = {"poison rate": _poison_rate, "clean rate": _clean_rate}
-    for name, rate in rates.items():
-        if len({rate(trial) for trial in trials}) == 1:
-            facts.append(f"{name} {rate(trials[0]) * 100:g} %")
+    for number, name in (("3", "poison rate"), ("4", "clean rate")):
+        rates = _rates(trials, number)
+        if len(rates) == 1:
+            facts.append(f"{name} {rates[0] * 100:g} %")
     facts.append(_seeds(trials, "seed", lambda trial: trial.cell.seed))
     if any(trial.cell.victim_seed for trial in trials):
         facts.append(_seeds(trials, "victim seed", lambda trial: trial.cell.victim_seed))

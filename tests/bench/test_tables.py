@@ -122,6 +122,10 @@ def test_sensitivity(number: str, name: str) -> None:
         t for rate in (0.05, 0.1, 0.07) for t in full("fmt", (0.9, rate, 0.8), **{name: rate})
     ]
     (table,) = tables([*trials, *full("ft", (0.9, 0.9, 0.1))], number)
+    (same,) = tables(
+        [*trials, trial(dataset="gtsrb")], number
+    )  # of one rate there is nothing to see
+    assert same == table
     labels = [one.label for one in table.rows]
     assert labels == ["5 %", "5 %", "7 %", "10 %", "10 %"]  # the paper has no 7 %
     assert row(table, "7 %")[0][1] == 0.07
