@@ -14,15 +14,21 @@ FOLDER = Path(__file__).parent.parent.parent / "examples" / "benchmark"
 SHOWN = sorted(path.name for path in FOLDER.glob("table-*.md"))
 
 
+def what(name: str) -> tuple[str, str]:
+    """Number of a table, and the defense that it is about, if it is about one."""
+    number, _, defense = name.removeprefix("table-").removesuffix(".md").partition("-")
+    return number, defense or "fmt"
+
+
 def test_there_are_tables() -> None:
-    assert {name.removeprefix("table-").removesuffix(".md") for name in SHOWN} <= set(BUILDERS)
+    assert {what(name)[0] for name in SHOWN} <= set(BUILDERS)
     assert "table-1.md" in SHOWN
 
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_tables_are_those_of_the_results(name: str) -> None:
-    number = name.removeprefix("table-").removesuffix(".md")
-    made = tables(read_trials(FOLDER / "results.jsonl"), number)
+    number, defense = what(name)
+    made = tables(read_trials(FOLDER / "results.jsonl"), number, defense=defense)
     assert (FOLDER / name).read_text() == "\n".join(map(markdown, made))
 
 
