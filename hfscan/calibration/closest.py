@@ -23,8 +23,8 @@ def shipped() -> tuple[Calibration, ...]:
 
 MAX_DISTANCE = 1.0
 """What clean networks do says nothing of models farther away: a factor of 1.4 in classes or of two in edge, none at all
-for another architecture family. Three of three clean networks with 100 classes were called BACKDOORED by the
-calibration of 43 classes."""
+for another architecture family. Eight of eight clean networks with 100 classes were called SUSPICIOUS by the
+calibration of 43 classes, six of them BACKDOORED."""
 
 
 def closest(model: NetworkFacts, among: Sequence[Calibration] | None = None) -> Calibration | None:
