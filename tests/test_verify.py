@@ -85,6 +85,7 @@ def test_the_reports_precision_and_its_screened_channels(
     assert len(set(tested.tolist())) > 1
     checks = {check.name: check for check in verify(planted_model, tiny_set, report, channels=100)}
     assert checks["channels"].agrees
+    assert checks["coverage"].agrees
     assert f"16 channels in {precision}: 0.0%" in checks["channels"].details
 
 

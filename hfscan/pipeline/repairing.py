@@ -89,16 +89,17 @@ def repair(
         )
     calibrated = _as_audited(model, report, calibration)
     clean = fitted(model, clean)
-    if reason := obstacle(accuracy(model.net, clean), len(clean), model.num_classes):
-        raise DataError(
-            reason,
-            "repair with images of the model's own classes; --label-map is for labels in another order",
-        )
     tuning, held_out = clean.split_at(settings.clean_rate, seed=settings.seed)
     if not len(tuning) or not len(held_out):
         raise DataError(
             f"{len(clean)} images cannot be split {settings.clean_rate} : {1 - settings.clean_rate:.2f}",
             "use more clean images or another --clean-rate",
+        )
+    before = _measure(model.net, held_out)
+    if reason := obstacle(before.accuracy, len(clean), model.num_classes):
+        raise DataError(
+            reason,
+            "repair with images of the model's own classes; --label-map is for labels in another order",
         )
     flow = FlowRepair(report, settings)
     seconds: dict[str, float] = {}
@@ -136,7 +137,7 @@ def repair(
         settings=settings,
         erased=repaired.erased,
         method=repaired.how,
-        before=_measure(model.net, held_out),
+        before=before,
         erased_only=_measure(erased_only, held_out),
         after=after,
         tests_before=without_pictures(tests_before),

@@ -115,7 +115,7 @@ def flags(report: AuditReport) -> Check:
         reason = "no layer was tested" if not tested else "the detector is not one of hfscan's"
         return Check("flags", None, reason)
     detector = named_detector(report.settings)
-    whole = min(report.settings.images, report.data.images)
+    whole = _images_of_a_channel(report)
     other = sum(
         int(
             (
@@ -133,9 +133,14 @@ def flags(report: AuditReport) -> Check:
     )
 
 
+def _images_of_a_channel(report: AuditReport) -> int:
+    """How many images a channel is tested with that is tested with all of them."""
+    return min(report.settings.images, report.data.images)
+
+
 def covered(report: AuditReport) -> Check:
     """Whether the report's account of how many channels were tested is that of its layers."""
-    whole = min(report.settings.images, report.data.images)
+    whole = _images_of_a_channel(report)
     nothing = np.zeros(0, np.int64)
     tested = np.concatenate([nothing, *(e.tested for e in report.layers if not e.skipped)])
     verified = int((tested == whole).sum())
