@@ -125,6 +125,9 @@ def load_images(
         classes=classes,
         revision=revision,
         split=chosen,
+        image_column=image_column,
+        label_column=label_column,
+        label_map=label_map,
     )
 
 

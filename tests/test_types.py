@@ -46,7 +46,9 @@ def report() -> AuditReport:
         model=ModelFacts(
             "org/net", "0" * 40, "resnet18", (3, 8, 8), 3, ("a", "b", "c"), "1" * 64, "x", (0.5,)
         ),
-        data=DataFacts("org/data", None, "test", "2" * 64, 10, ("a", "b", "c")),
+        data=DataFacts(
+            "org/data", None, "test", "2" * 64, 10, ("a", "b", "c"), *("img", "fine", {"x": 1})
+        ),
         settings=AuditSettings(images=10),
         clean_accuracy=0.9,
         clean_predictions=(4, 3, 3),
@@ -157,7 +159,7 @@ WRONG: dict[type, list[Any]] = {
 
 OPTIONAL = {
     ("model", "revision"),
-    ("data", "revision"),
+    *(("data", key) for key in ("revision", "image_column", "label_column", "label_map")),
     *(("tests", 0, key) for key in ("statistic", "p_value", "target", "evidence")),
     ("p_value",),
     ("calibration",),

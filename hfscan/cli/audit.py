@@ -176,10 +176,11 @@ def audit(
 
       hfscan audit user/model --clean-data cifar10 --backend dask --scheduler HOST:8786
     """
+    from dataclasses import replace
     from functools import partial
 
     from hfscan.calibration import load
-    from hfscan.cli.loading import load_clean, load_model, prepare
+    from hfscan.cli.loading import load_inputs, prepare, read_map
     from hfscan.cli.output import bars, parse_outputs, say
     from hfscan.cli.policy import read_policy
     from hfscan.cli.quantities import parse_duration, parse_size
@@ -214,24 +215,23 @@ def audit(
     files = parse_outputs(output or [], FORMATS)
     known = None if calibration is None else load(calibration)
     policy = read_policy(model, ignore_file, baseline)
-    prepare(threads, quiet)
-    loaded = load_model(
-        model,
-        device,
+    inputs = Inputs(
+        model=model,
         revision=revision,
-        token=token,
-        allow_pickle=allow_pickle,
-        cache_dir=cache_dir,
-    )
-    clean = load_clean(
-        clean_data,
-        loaded,
-        images=max(images, ACCURACY_IMAGES, loaded.num_classes),
-        seed=seed,
+        clean_data=clean_data,
         split=split,
         image_column=image_column,
         label_column=label_column,
-        label_map=label_map,
+        label_map=read_map(label_map),
+        allow_pickle=allow_pickle,
+        calibration=None if calibration is None else str(calibration.resolve()),
+    )
+    prepare(threads, quiet)
+    loaded, clean = load_inputs(
+        inputs,
+        device,
+        images=max(images, ACCURACY_IMAGES),
+        seed=seed,
         token=token,
         cache_dir=cache_dir,
     )
@@ -257,20 +257,10 @@ def audit(
         if not quiet:
             say("interrupted; the same command with --resume goes on from here")
         raise
-    pinned = f"{clean.name}@{clean.revision}" if clean.revision else absolute(clean_data)
-    inputs = Inputs(
-        model=absolute(model) if loaded.revision is None else loaded.ref,
-        revision=loaded.revision,
-        clean_data=pinned,
-        split=split,
-        image_column=image_column,
-        label_column=label_column,
-        label_map=None if label_map is None else str(label_map.resolve()),
-        allow_pickle=allow_pickle,
-        calibration=None if calibration is None else str(calibration.resolve()),
-    )
     report, counts = policy.judge(report)
-    remember(report, inputs)
+    pinned = f"{clean.name}@{clean.revision}" if clean.revision else absolute(clean_data)
+    found_at = absolute(model) if loaded.revision is None else loaded.ref
+    remember(report, replace(inputs, model=found_at, revision=loaded.revision, clean_data=pinned))
     shown = renderable(report, verbose=verbose)
     deliver(report, FORMATS, shown, "json" if json else report_format, files)
     raise typer.Exit(exit_code(report, fail_on if counts else "never"))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from hfscan.cli.options import Device
+from hfscan.cli.state import Inputs
 from hfscan.errors import UsageError
 from hfscan.types import HubModel, ImageSet
 
@@ -31,22 +32,60 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def load_model(
-    ref: str,
+def load_inputs(
+    inputs: Inputs,
     device: Device,
     *,
-    revision: str | None,
+    images: int,
+    per_class: int = 1,
+    seed: int,
     token: str | None,
-    allow_pickle: bool,
     cache_dir: Path | None,
-) -> HubModel:
-    """Load a model and move it to a device."""
+) -> tuple[HubModel, ImageSet]:
+    """Load a model onto a device, and clean images in its size.
+
+    Args:
+        inputs: Which.
+        device: Where the model goes.
+        images: Clean images, at most, but
+        per_class: so many for each class of the model.
+        seed: Which images.
+        token: Of the Hub.
+        cache_dir: Of models and images.
+    """
+    from hfscan.data import load_images
     from hfscan.hub.load import load, with_device
 
-    model = load(
-        ref, revision=revision, token=token, allow_pickle=allow_pickle, cache_dir=cache_dir
+    loaded = load(
+        inputs.model,
+        revision=inputs.revision,
+        token=token,
+        allow_pickle=inputs.allow_pickle,
+        cache_dir=cache_dir,
     )
-    return with_device(model, _device(device))
+    model = with_device(loaded, _device(device))
+    clean = load_images(
+        inputs.clean_data,
+        split=inputs.split,
+        images=max(images, per_class * model.num_classes),
+        seed=seed,
+        size=(model.input_size[1], model.input_size[2]),
+        crop_pct=model.crop_pct,
+        interpolation=model.interpolation,
+        image_column=inputs.image_column,
+        label_column=inputs.label_column,
+        label_map=inputs.label_map,
+        token=token,
+        cache_dir=cache_dir,
+    )
+    return model, clean
+
+
+def read_map(path: Path | None) -> dict[str, int] | None:
+    """The label map in a file, if one was named."""
+    from hfscan.data import read_label_map
+
+    return None if path is None else read_label_map(path)
 
 
 def _device(name: Device):  # type: ignore[no-untyped-def]  # noqa: ANN202
@@ -62,35 +101,3 @@ def _device(name: Device):  # type: ignore[no-untyped-def]  # noqa: ANN202
     if not available[name]:
         raise UsageError(f"this machine has no {name} device", "leave --device out")
     return torch.device(name)
-
-
-def load_clean(
-    clean_data: str,
-    model: HubModel,
-    *,
-    images: int,
-    seed: int,
-    split: str,
-    image_column: str | None,
-    label_column: str | None,
-    label_map: Path | None,
-    token: str | None,
-    cache_dir: Path | None,
-) -> ImageSet:
-    """Load clean images in the model's size."""
-    from hfscan.data import load_images, read_label_map
-
-    return load_images(
-        clean_data,
-        split=split,
-        images=images,
-        seed=seed,
-        size=(model.input_size[1], model.input_size[2]),
-        crop_pct=model.crop_pct,
-        interpolation=model.interpolation,
-        image_column=image_column,
-        label_column=label_column,
-        label_map=None if label_map is None else read_label_map(label_map),
-        token=token,
-        cache_dir=cache_dir,
-    )

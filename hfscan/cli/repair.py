@@ -14,7 +14,7 @@ from hfscan.cli import options as o
 if TYPE_CHECKING:
     from hfscan.cli.state import Inputs
     from hfscan.hub.push import PushPlan
-    from hfscan.types import AuditReport, HubModel, ImageSet, RepairReport
+    from hfscan.types import AuditReport, RepairReport
 
 MAX_IMAGES = 5000
 """At most so many clean images are used, or as many as there are classes."""
@@ -217,7 +217,7 @@ def repair(
       hfscan repair --method nad --out ./distilled
     """
     from hfscan.calibration import load
-    from hfscan.cli.loading import prepare
+    from hfscan.cli.loading import load_inputs, prepare, read_map
     from hfscan.cli.method import defense_named
     from hfscan.cli.output import bars, parse_outputs, say
     from hfscan.cli.report import deliver
@@ -265,7 +265,7 @@ def repair(
         split=split or remembered.split,
         image_column=image_column or remembered.image_column,
         label_column=label_column or remembered.label_column,
-        label_map=str(label_map) if label_map else remembered.label_map,
+        label_map=read_map(label_map) or remembered.label_map,
         allow_pickle=allow_pickle or remembered.allow_pickle,
         calibration=str(calibration) if calibration else remembered.calibration,
     )
@@ -278,7 +278,9 @@ def repair(
     if found is not None:
         _stop_if_nothing_to_repair(found, force)
     prepare(threads, quiet)
-    source, clean = _load(inputs, device, seed, token, cache_dir)
+    source, clean = load_inputs(
+        inputs, device, images=MAX_IMAGES, seed=seed, token=token, cache_dir=cache_dir
+    )
     with bars(quiet) as progress:
         if found is None:
             found = audit(
@@ -369,34 +371,6 @@ def _stop_if_nothing_to_repair(found: AuditReport, force: bool) -> None:
         raise AuditError(f"the audit was inconclusive: {found.reason}", "there is nothing to go on")
     say("NO_BACKDOOR_FOUND: nothing to repair (--force erases the flagged channels all the same)")
     raise typer.Exit(0)
-
-
-def _load(
-    inputs: Inputs, device: o.Device, seed: int, token: str | None, cache_dir: Path | None
-) -> tuple[HubModel, ImageSet]:
-    from hfscan.cli.loading import load_clean, load_model
-
-    source = load_model(
-        inputs.model,
-        device,
-        revision=inputs.revision,
-        token=token,
-        allow_pickle=inputs.allow_pickle,
-        cache_dir=cache_dir,
-    )
-    clean = load_clean(
-        inputs.clean_data,
-        source,
-        images=max(MAX_IMAGES, source.num_classes),
-        seed=seed,
-        split=inputs.split,
-        image_column=inputs.image_column,
-        label_column=inputs.label_column,
-        label_map=Path(inputs.label_map) if inputs.label_map else None,
-        token=token,
-        cache_dir=cache_dir,
-    )
-    return source, clean
 
 
 def _check_result(result: RepairReport, force: bool) -> None:

@@ -101,9 +101,10 @@ def selftest(
     from rich.console import Console
 
     from hfscan.calibration import load
-    from hfscan.cli.loading import load_clean, load_model, prepare
+    from hfscan.cli.loading import load_inputs, prepare, read_map
     from hfscan.cli.output import bars, print_data
     from hfscan.cli.quantities import parse_size
+    from hfscan.cli.state import Inputs
     from hfscan.pipeline import check_settings
     from hfscan.selftest import PlantSettings, check_plant
     from hfscan.selftest import selftest as run
@@ -122,24 +123,23 @@ def selftest(
     check_plant(plant)
     check_settings(settings)
     known = None if calibration is None else load(calibration)
-    prepare(threads, quiet)
-    loaded = load_model(
-        model,
-        device,
+    inputs = Inputs(
+        model=model,
         revision=revision,
-        token=token,
-        allow_pickle=allow_pickle,
-        cache_dir=cache_dir,
-    )
-    clean = load_clean(
-        clean_data,
-        loaded,
-        images=max(IMAGES, 2 * loaded.num_classes),
-        seed=seed,
+        clean_data=clean_data,
         split=split,
         image_column=image_column,
         label_column=label_column,
-        label_map=label_map,
+        label_map=read_map(label_map),
+        allow_pickle=allow_pickle,
+    )
+    prepare(threads, quiet)
+    loaded, clean = load_inputs(
+        inputs,
+        device,
+        images=IMAGES,
+        per_class=2,
+        seed=seed,
         token=token,
         cache_dir=cache_dir,
     )

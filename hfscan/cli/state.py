@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import platformdirs
 from hfscan.cli.output import replace_file, warn
 from hfscan.errors import AuditError
 from hfscan.types import AuditReport
+from hfscan.types.read import typed
 
 KEPT_SECONDS = 30 * 24 * 3600
 """How long an interrupted audit can be resumed."""
@@ -32,7 +34,7 @@ class Inputs:
         split: Split of the clean data.
         image_column: Or None if obvious.
         label_column: Or None if obvious.
-        label_map: Path of the label map, or None.
+        label_map: Class name or label of the data -> label of the model, or None.
         allow_pickle: Whether the weights may be a pickle.
         calibration: Path of the calibration, or None for what comes with hfscan.
     """
@@ -43,7 +45,7 @@ class Inputs:
     split: str
     image_column: str | None = None
     label_column: str | None = None
-    label_map: str | None = None
+    label_map: Mapping[str, int] | None = None
     allow_pickle: bool = False
     calibration: str | None = None
 
@@ -84,7 +86,7 @@ def recall() -> tuple[AuditReport, Inputs]:
     path = state_folder() / "latest.json"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        inputs = Inputs(**data["inputs"])
+        inputs: Inputs = typed(Inputs, data["inputs"])
         return AuditReport.from_dict(data["report"]), inputs
     except FileNotFoundError as error:
         raise AuditError(
@@ -106,7 +108,16 @@ def read_report(path: Path) -> tuple[AuditReport, Inputs]:
     report = AuditReport.from_dict(read_json(path))
     data = report.data
     clean_data = f"{data.name}@{data.revision}" if data.revision else data.name
-    return report, Inputs(report.model.ref, report.model.revision, clean_data, data.split)
+    inputs = Inputs(
+        model=report.model.ref,
+        revision=report.model.revision,
+        clean_data=clean_data,
+        split=data.split,
+        image_column=data.image_column,
+        label_column=data.label_column,
+        label_map=data.label_map,
+    )
+    return report, inputs
 
 
 def with_clean_data(inputs: Inputs, clean_data: str | None) -> Inputs:

@@ -13,8 +13,6 @@ from hfscan.cli import options as o
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hfscan.cli.state import Inputs
-    from hfscan.types import AuditReport
     from hfscan.verify import Check
 
 EXIT_DISAGREES = 1
@@ -92,12 +90,13 @@ def verify(
       hfscan verify report.json --clean-data ./images --channels 50 --seed 1
     """
     import secrets
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
     from json import dumps
 
     from rich.console import Console
 
     from hfscan.calibration import load
+    from hfscan.cli.loading import load_inputs, prepare, read_map
     from hfscan.cli.output import bars, print_data
     from hfscan.cli.quantities import parse_size
     from hfscan.cli.state import read_report
@@ -109,9 +108,25 @@ def verify(
     seed = secrets.randbelow(o.MAX_SEED + 1) if seed is None else seed
     if not (model or found.model.weights_file):
         _nothing("it is of a module in somebody's program, there are no weights to load")
-    inputs = _given(inputs, model, clean_data, split, image_column, label_column, label_map)
-    source, clean = _load(
-        inputs, found, device, token, cache_dir, threads=threads, quiet=quiet, pickle=allow_pickle
+    inputs = replace(
+        inputs,
+        model=model or inputs.model,
+        revision=None if model else inputs.revision,
+        clean_data=clean_data or inputs.clean_data,
+        split=split or inputs.split,
+        image_column=image_column or (None if clean_data else inputs.image_column),
+        label_column=label_column or (None if clean_data else inputs.label_column),
+        label_map=read_map(label_map) or inputs.label_map,
+        allow_pickle=allow_pickle,
+    )
+    prepare(threads, quiet)
+    source, clean = load_inputs(
+        inputs,
+        device,
+        images=found.data.images,
+        seed=found.settings.seed,
+        token=token,
+        cache_dir=cache_dir,
     )
     with bars(quiet) as progress:
         checks = run(
@@ -138,67 +153,6 @@ def _nothing(reason: str) -> None:
 
     say(f"nothing of this report can be verified: {reason}")
     raise typer.Exit(EXIT_NOTHING)
-
-
-def _given(
-    inputs: Inputs,
-    model: str | None,
-    clean_data: str | None,
-    split: str | None,
-    image_column: str | None,
-    label_column: str | None,
-    label_map: Path | None,
-) -> Inputs:
-    """What to load: what was typed, otherwise what the report says."""
-    from dataclasses import replace
-
-    return replace(
-        inputs,
-        model=model or inputs.model,
-        revision=None if model else inputs.revision,
-        clean_data=clean_data or inputs.clean_data,
-        split=split or inputs.split,
-        image_column=image_column,
-        label_column=label_column,
-        label_map=None if label_map is None else str(label_map),
-    )
-
-
-def _load(  # type: ignore[no-untyped-def]  # noqa: ANN202
-    inputs: Inputs,
-    report: AuditReport,
-    device: o.Device,
-    token: str | None,
-    cache_dir: Path | None,
-    *,
-    threads: int | None,
-    quiet: bool,
-    pickle: bool,
-):
-    from hfscan.cli.loading import load_clean, load_model, prepare
-
-    prepare(threads, quiet)
-    source = load_model(
-        inputs.model,
-        device,
-        revision=inputs.revision,
-        token=token,
-        allow_pickle=pickle,
-        cache_dir=cache_dir,
-    )
-    clean = load_clean(
-        inputs.clean_data,
-        source,
-        images=report.data.images,
-        seed=report.settings.seed,
-        split=inputs.split,
-        image_column=inputs.image_column,
-        label_column=inputs.label_column,
-        label_map=None if inputs.label_map is None else Path(inputs.label_map),
-        token=token,
-        cache_dir=cache_dir,
-    )
-    return source, clean
 
 
 def _table(checks: Sequence[Check], seed: int) -> Table:

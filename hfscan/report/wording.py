@@ -129,6 +129,8 @@ def data_facts(data: DataFacts, quote: Quote, code: Quote) -> Facts:
         parts.append(f"split {quote(data.split)}")
     if data.revision:
         parts.append(f"revision {code(data.revision)}")
+    if data.label_map is not None:
+        parts.append("labels mapped")
     images = f"{data.images:,} (fingerprint {code(data.fingerprint[:12])})"
     return [("Clean data", ", ".join(parts)), ("Images", images)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +26,9 @@ class DataFacts:
         fingerprint: sha256 of images and labels as they were used.
         images: How many images (N).
         classes: Names of the K classes, in order of the label.
+        image_column: Where the images are in it; None where they did not come from a data set.
+        label_column: Where the labels are in it.
+        label_map: Class name or label of the data set -> label of the model; None if they are the same.
     """
 
     name: str
@@ -34,6 +37,9 @@ class DataFacts:
     fingerprint: str
     images: int
     classes: tuple[str, ...]
+    image_column: str | None = None
+    label_column: str | None = None
+    label_map: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +53,9 @@ class ImageSet:
         classes: Names of the K classes; empty where the source has none.
         revision: Commit sha of the dataset on the Hub, or None.
         split: Name of the split.
+        image_column: Where the images were in the data set, if they are of one.
+        label_column: Where the labels were.
+        label_map: How its labels became those of the model, if they were mapped.
 
     Raises:
         DataError: Shapes or types do not fit.
@@ -58,6 +67,9 @@ class ImageSet:
     classes: tuple[str, ...] = ()
     revision: str | None = None
     split: str = ""
+    image_column: str | None = None
+    label_column: str | None = None
+    label_map: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
@@ -131,7 +143,15 @@ class ImageSet:
         digest = hashlib.sha256(np.ascontiguousarray(self.images.numpy()).data)
         digest.update(np.ascontiguousarray(self.labels.numpy()).data)
         return DataFacts(
-            self.name, self.revision, self.split, digest.hexdigest(), len(self), self.classes
+            name=self.name,
+            revision=self.revision,
+            split=self.split,
+            fingerprint=digest.hexdigest(),
+            images=len(self),
+            classes=self.classes,
+            image_column=self.image_column,
+            label_column=self.label_column,
+            label_map=self.label_map,
         )
 
     def subset(self, indices: Tensor) -> ImageSet:

@@ -158,6 +158,23 @@ def test_a_label_map_leaves_other_classes_out(run: Run, victims: Victims, tmp_pa
     assert done.json["data"]["images"] == 32
 
 
+def test_a_report_is_enough_to_read_the_same_images_again(
+    run: Run, victims: Victims, tmp_path: Path
+) -> None:
+    labels, report = tmp_path / "labels.json", tmp_path / "report.json"
+    mapped = {name: CLASSES.index(name) for name in CLASSES[:4]}
+    labels.write_text(json.dumps(mapped))
+    options = ("--label-map", labels, "--label-column", "label", "-o", f"json={report}", *QUICK)
+    run("audit", victims.clean, "--clean-data", victims.data, *options)
+    labels.unlink()
+    facts = json.loads(report.read_text())["data"]
+    assert (facts["image_column"], facts["label_column"]) == ("image", "label")
+    assert facts["label_map"] == mapped
+    done = run("verify", report, "--channels", "0", "--json")
+    agreed = {check["name"]: check["agrees"] for check in done.json["checks"]}
+    assert agreed["clean images"] is True
+
+
 def test_a_device_is_never_replaced_by_a_file(run: Run, victims: Victims, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -16,7 +16,7 @@ from hfscan.types import AuditSettings, HubModel, ImageSet
 
 
 def test_other_clean_data_has_other_columns() -> None:
-    before = Inputs("user/net", "abc", "signs@123", "train", "img", "fine", "/map.json", True)
+    before = Inputs("user/net", "abc", "signs@123", "train", "img", "fine", {"cat": 1}, True)
     for same in (None, "signs", "signs@123"):
         assert with_clean_data(before, same) == before
     after = with_clean_data(before, "others")
