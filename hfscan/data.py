@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from hfscan.errors import DataError, HubError
-from hfscan.hub.client import hub_errors
+from hfscan.hub.client import hub_cache, hub_errors
 from hfscan.hub.reference import Reference, folder_name, parse_reference
 from hfscan.hub.revision import pin
 from hfscan.types import ImageSet, stratified_order
@@ -33,6 +34,12 @@ SPLIT = "test"
 MAX_LABEL = 2**31 - 1
 
 LABEL_MAP = '{"airplane": 0, "automobile": 1}'
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What images may be: Pillow would give others to programs beside it, PostScript to Ghostscript."""
+
+MAX_PIXELS = 90_000_000
+"""Of an image before it is cut; one of a few long lines would become gigabytes."""
 
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -112,12 +119,12 @@ def load_images(
     pictures = dataset.select_columns([image_column]).cast_column(
         image_column, ImageFeature(decode=False)
     )
-    pixels = [
-        _decode(
-            pictures[int(row)][image_column], size, crop_pct, interpolation, f"{name} row {row}"
-        )
-        for row in rows
-    ]
+    folders = _folders(reference, cache_dir)
+    pixels = []
+    for row in rows:
+        where = f"{name} row {row}"
+        file = _file(pictures[int(row)][image_column], folders, where)
+        pixels.append(_decode(file, size, crop_pct, interpolation, where))
     return ImageSet(
         name=name,
         images=_stack(pixels, name),
@@ -357,23 +364,46 @@ def _mapped(
     return mapped, (mapped >= 0).nonzero().flatten()
 
 
+def _folders(reference: Reference, cache_dir: Path | None) -> list[Path]:
+    """Where the files of a data set are: its folder, or the caches; archives are unpacked there, too."""
+    unpacked = Path(datasets.config.EXTRACTED_DATASETS_PATH)
+    folders = (reference.folder, cache_dir, hub_cache(), datasets_cache(), unpacked)
+    return [Path(os.path.abspath(folder.expanduser())) for folder in folders if folder is not None]
+
+
+def _file(cell: Any, folders: Sequence[Path], where: str) -> io.BytesIO | Path:
+    """The image file in a cell, which must not name a file of somebody else."""
+    try:
+        if cell["bytes"] is not None:
+            return io.BytesIO(cell["bytes"])
+        path = Path(os.path.abspath(folders[0] / cell["path"]))
+    except (TypeError, KeyError, ValueError) as error:
+        raise _broken(where, "there is none") from error
+    if not any(path.is_relative_to(folder) for folder in folders):
+        raise _broken(where, "it names a file outside the data set")
+    return path
+
+
 def _decode(
-    cell: Any, size: tuple[int, int] | None, crop_pct: float, interpolation: str, where: str
+    file: io.BytesIO | Path,
+    size: tuple[int, int] | None,
+    crop_pct: float,
+    interpolation: str,
+    where: str,
 ) -> Tensor:
     """One image file -> uint8 ``(3, H, W)``."""
     try:
-        source = cell.get("bytes")
-        file = io.BytesIO(source) if source is not None else cell["path"]
-        with Image.open(file) as opened:
+        with Image.open(file, formats=FORMATS) as opened:
             image = _rgb(opened)
+        if size is not None and (image.height, image.width) != size:
+            resample = RESAMPLING.get(interpolation, Image.Resampling.BICUBIC)
+            image = _fit(image, size, crop_pct, resample)
     except UnidentifiedImageError as error:  # its text has an address in memory
-        raise _broken(where, "it is of no known format") from error
-    except (OSError, ValueError, SyntaxError, AttributeError, TypeError, KeyError) as error:
+        raise _broken(where, f"it is none of {', '.join(FORMATS)}") from error
+    except (OSError, ValueError, SyntaxError, MemoryError) as error:
         raise _broken(where, str(error)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _broken(where, str(error)) from error
-    if size is not None and (image.height, image.width) != size:
-        image = _fit(image, size, crop_pct, RESAMPLING.get(interpolation, Image.Resampling.BICUBIC))
     pixels = torch.from_numpy(np.array(image))
     return pixels.permute(2, 0, 1)
 
@@ -403,9 +433,12 @@ def _fit(
     scale = max(
         math.floor(height / crop_pct) / image.height, math.floor(width / crop_pct) / image.width
     )
-    resized = image.resize(
-        (max(width, round(image.width * scale)), max(height, round(image.height * scale))), resample
-    )
+    whole = max(width, round(image.width * scale)), max(height, round(image.height * scale))
+    if whole[0] * whole[1] > MAX_PIXELS:
+        raise ValueError(
+            f"{image.width} x {image.height} pixels cannot be cut to {width} x {height}"
+        )
+    resized = image.resize(whole, resample)
     left, top = (resized.width - width) // 2, (resized.height - height) // 2
     return resized.crop((left, top, left + width, top + height))
 

@@ -185,6 +185,37 @@ def test_a_damaged_image_is_named(tmp_path: Path, load: Load) -> None:
         load(root)
 
 
+def test_other_formats_are_not_opened(tmp_path: Path, load: Load) -> None:
+    """Pillow would give PostScript to Ghostscript, which runs it."""
+    root = classes_in_folders(tmp_path / "set")
+    picture(0).save(root / "ant" / "0.png", format="EPS")
+    with pytest.raises(DataError, match="row 0 cannot be read .it is none of BMP, GIF, JPEG, PNG"):
+        load(root)
+
+
+def with_path(root: Path, path: str) -> Path:
+    """Images that a file names instead of having them."""
+    return columns(root, image=[path], label=[0])
+
+
+def test_images_are_files_of_the_data_set(tmp_path: Path, load: Load) -> None:
+    (tmp_path / "private.png").write_bytes(png(picture(1)))
+    for number, path in enumerate((str(tmp_path / "private.png"), "../private.png", "/dev/zero")):
+        root = with_path(tmp_path / f"set{number}", path)
+        with pytest.raises(DataError, match="it names a file outside the data set"):
+            load(root, image_column="image")
+    inside = with_path(tmp_path / "set", "one.png")
+    (inside / "one.png").symlink_to(tmp_path / "private.png")
+    assert len(load(inside, image_column="image")) == 1
+
+
+def test_a_line_is_no_image(tmp_path: Path, load: Load) -> None:
+    line = Image.new("1", (60_000, 1))
+    root = image_folder(tmp_path / "set", {"ant/0.png": line, "bee/1.png": picture(1)})
+    with pytest.raises(DataError, match="60000 x 1 pixels cannot be cut to 224 x 224"):
+        load(root, size=(224, 224))
+
+
 def test_different_sizes_need_a_size(tmp_path: Path, load: Load) -> None:
     root = image_folder(
         tmp_path / "set", {"ant/0.png": picture(0), "bee/1.png": picture(1, (9, 9))}

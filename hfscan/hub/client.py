@@ -33,6 +33,11 @@ def quiet_hub(*, bars: bool) -> None:
         disable_progress_bars()
 
 
+def hub_cache() -> Path:
+    """Where the client keeps what it downloads."""
+    return Path(constants.HF_HUB_CACHE)
+
+
 def hub_api(token: str | None = None) -> HfApi:
     """A client that says who it is; without a token, the saved one is used."""
     return HfApi(token=token, library_name="hfscan", library_version=version("hfscan"))
@@ -79,11 +84,7 @@ def hub_errors(repository: str, revision: str | None = None) -> Iterator[None]:
         HTTPError,
         ConnectionError,
     ) as error:
-        raise HubError(
-            f"the Hub ({constants.ENDPOINT}) cannot be reached, and {repository} is not in the cache",
-            "check the network; HF_HUB_OFFLINE=1 works only with what was downloaded before"
-            + _folder_of_that_name(repository),
-        ) from error
+        raise _unreachable(repository) from error
     except OSError as error:
         raise HubError(
             f"{repository} cannot be stored: {error.strerror or error}",
@@ -100,6 +101,18 @@ def _http_error(repository: str, error: HfHubHTTPError) -> HubError:
     }
     return HubError(
         f"the Hub answered {status} for {repository}", hints.get(status, "try again later")
+    )
+
+
+def _unreachable(repository: str) -> HubError:
+    also = _folder_of_that_name(repository)
+    if constants.HF_HUB_OFFLINE:
+        return HubError(
+            f"{repository} is not in the cache", f"unset HF_HUB_OFFLINE to download it{also}"
+        )
+    return HubError(
+        f"the Hub ({constants.ENDPOINT}) cannot be reached for {repository}",
+        f"check the network; HF_HUB_OFFLINE=1 takes what was downloaded before, however old{also}",
     )
 
 

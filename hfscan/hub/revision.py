@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from pathlib import Path
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, constants
 
 from hfscan.errors import HubError
 from hfscan.hub.client import hub_api, hub_errors
@@ -18,10 +20,17 @@ PLAIN_NAMES = {
 """Where the usual data sets are; the Hub is asked for other names without an owner."""
 
 
+COMMIT = re.compile("[0-9a-f]{40}")
+"""A revision that cannot change."""
+
+
 def pin(
     reference: Reference, kind: Kind, *, token: str | None = None, cache_dir: Path | None = None
 ) -> tuple[str, str]:
-    """Canonical id and commit sha; from the cache when the Hub cannot be reached.
+    """Canonical id and commit sha; from the cache if the client is told to stay offline (``HF_HUB_OFFLINE``).
+
+    The Hub's client takes what it knows when the Hub does not answer. What is called the model of today must not be
+    that of an earlier day, so that is an error here.
 
     Args:
         reference: To a repository, not to a folder.
@@ -38,10 +47,14 @@ def pin(
     with hub_errors(shown, reference.revision):
         if "/" not in name:
             name = str(api.dataset_info(name).id)
-        commit = api.resolve_revision(
-            name, repo_type=kind, revision=reference.revision, cache_dir=cache_dir
+        resolve = partial(
+            api.resolve_revision, name, repo_type=kind, cache_dir=cache_dir, revision=reference.revision
         )
-    return name, str(commit.resolved)
+        if constants.HF_HUB_OFFLINE or COMMIT.fullmatch(reference.revision or ""):
+            return name, str(resolve().resolved)
+        sha = str(api.repo_info(name, repo_type=kind, revision=reference.revision).sha)
+        resolve()  # notes the commit in the cache, for a run that is offline
+    return name, sha
 
 
 def is_public(name: str, kind: Kind) -> bool:

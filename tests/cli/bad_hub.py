@@ -156,14 +156,14 @@ HUB = [
     Case(
         "no network",
         lambda p: p.audit(model="org/net"),
-        "cannot be reached, and org/net is not in the cache",
+        "cannot be reached for org/net",
         "for the folder of that name write ./org/net",
         where="nowhere",
     ),
     Case(
         "no network for the images",
         lambda p: p.audit(data="cifar10"),
-        "cannot be reached, and datasets/uoft-cs/cifar10 is not in the cache",
+        "cannot be reached for datasets/uoft-cs/cifar10",
         "check the network",
         where="nowhere",
     ),

@@ -111,6 +111,15 @@ def test_the_same_again_offline(audits: Audits) -> None:
     assert f"datasets/uoft-cs/cifar10 cannot be had at commit {newer}" in missing.err
 
 
+def test_what_is_in_the_cache_does_not_stand_in_for_a_hub_that_fails(audits: Audits) -> None:
+    site = audits.site
+    site.hub.fail_next("/api/models/org/first", status=503)
+    audit = (*AUDIT, "org/first", "--clean-data", "cifar10")
+    (done,) = hfscan_batch([audit], env=site.environment(), cwd=site.folder)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: the Hub answered 503 for org/first\n")
+
+
 def test_audit_at_a_revision(audits: Audits) -> None:
     done = (audits.at_tag, audits.at_sha, audits.newest)
     assert [run.code for run in done] == [1, 1, 0]
