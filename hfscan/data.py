@@ -368,7 +368,12 @@ def _folders(reference: Reference, cache_dir: Path | None) -> list[Path]:
     """Where the files of a data set are: its folder, or the caches; archives are unpacked there, too."""
     unpacked = Path(datasets.config.EXTRACTED_DATASETS_PATH)
     folders = (reference.folder, cache_dir, hub_cache(), datasets_cache(), unpacked)
-    return [Path(os.path.abspath(folder.expanduser())) for folder in folders if folder is not None]
+    return [_plain(folder.expanduser()) for folder in folders if folder is not None]
+
+
+def _plain(path: Path) -> Path:
+    """Absolute and without ``..``, but with its links: a folder of links is a data set, too."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def _file(cell: Any, folders: Sequence[Path], where: str) -> io.BytesIO | Path:
@@ -376,7 +381,7 @@ def _file(cell: Any, folders: Sequence[Path], where: str) -> io.BytesIO | Path:
     try:
         if cell["bytes"] is not None:
             return io.BytesIO(cell["bytes"])
-        path = Path(os.path.abspath(folders[0] / cell["path"]))
+        path = _plain(folders[0] / cell["path"])
     except (TypeError, KeyError, ValueError) as error:
         raise _broken(where, "there is none") from error
     if not any(path.is_relative_to(folder) for folder in folders):

@@ -32,8 +32,16 @@ class ModelError(HfscanError):
     """A model's files cannot be turned into the network that its author meant."""
 
 
+class UnsupportedModelError(ModelError):
+    """The model is of a kind that hfscan does not audit; nothing is wrong with it."""
+
+
 class UnsafeWeightsError(ModelError):
-    """The weights are in a format that can run code, and loading them was not allowed."""
+    """The weights are in a format that can run code, and more than tensors are in them."""
+
+
+class PickleRefusedError(UnsafeWeightsError):
+    """The weights are in a format that can run code, and reading it was not allowed."""
 
 
 class DataError(HfscanError):

@@ -13,12 +13,23 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from hfscan.errors import ModelError, UnsafeWeightsError
+from hfscan.errors import (
+    ModelError,
+    PickleRefusedError,
+    UnsafeWeightsError,
+    UnsupportedModelError,
+)
 from hfscan.models.classifier import inner
 
 SAFETENSORS = "model.safetensors"
 PICKLES = ("pytorch_model.bin", "pytorch_model.pth", "model.pth")
 """What timm falls back to, in its order."""
+
+STATES = ("state_dict_ema", "model_ema", "state_dict", "model")
+"""Where checkpoints of training have the weights; timm takes the first."""
+
+WRAPPERS = ("_orig_mod.", "module.")
+"""What compiled and parallel training put before the names of tensors; timm takes it off."""
 
 PICKLE_SUFFIXES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".tar")
 WEIGHTS_SUFFIXES = (*PICKLE_SUFFIXES, ".safetensors", ".onnx", ".h5", ".msgpack", ".tflite", ".npz")
@@ -29,8 +40,8 @@ def find_weights(folder: Path, *, allow_pickle: bool) -> Path:
     """The weights file of a repository that timm would load.
 
     Raises:
-        UnsafeWeightsError: There is only a pickle, and pickles are not allowed.
-        ModelError: There is none.
+        PickleRefusedError: There is only a pickle, and pickles are not allowed.
+        UnsupportedModelError: There is none.
     """
     if (folder / SAFETENSORS).is_file():
         return folder / SAFETENSORS
@@ -39,15 +50,15 @@ def find_weights(folder: Path, *, allow_pickle: bool) -> Path:
             if allow_pickle:
                 return folder / name
             raise pickle_refused(name)
-    raise ModelError(
+    raise UnsupportedModelError(
         f"there is no {SAFETENSORS} in {folder}",
         "hfscan reads timm models: config.json and model.safetensors, not sharded",
     )
 
 
-def pickle_refused(name: str) -> UnsafeWeightsError:
+def pickle_refused(name: str) -> PickleRefusedError:
     """The error for weights that are only there as a pickle."""
-    return UnsafeWeightsError(
+    return PickleRefusedError(
         f"the only weights are a pickle ({name}), which can run code when it is loaded",
         "ask the author for safetensors, or pass --allow-pickle (loads tensors only, no code)",
     )
@@ -58,7 +69,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Raises:
         UnsafeWeightsError: A pickle contains more than tensors.
-        ModelError: The file is damaged, or has values that are not finite.
+        ModelError: The file is damaged, has values that are not finite, or weights of which loaders may take others.
     """
     if path.suffix == ".safetensors":
         try:
@@ -71,6 +82,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         tensors = _read_pickle(path)
     if not tensors:
         raise ModelError(f"{path.name} is empty", "download or export it again")
+    if twice := [name for name in tensors if name != _bare(name) and _bare(name) in tensors]:
+        raise _ambiguous(path, f"two tensors for {_bare(twice[0])}")
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
             raise ModelError(
@@ -78,6 +91,21 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 "the weights are broken; ask the author for a working file",
             )
     return tensors
+
+
+def _bare(name: str) -> str:
+    """The name of a tensor without what training put before it."""
+    for wrapper in WRAPPERS:
+        if name.startswith(wrapper):
+            return _bare(name.removeprefix(wrapper))
+    return name
+
+
+def _ambiguous(path: Path, what: str) -> ModelError:
+    return ModelError(
+        f"{path.name} has {what}: other loaders may take those that hfscan does not",
+        "ask the author for a file of one network",
+    )
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -101,9 +129,16 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         raise ModelError(
             f"{path.name} is damaged ({_first_line(error)})", "download or export it again"
         ) from error
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
-    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+    states = [
+        key for key in STATES if isinstance(loaded, dict) and isinstance(loaded.get(key), dict)
+    ]
+    if len(states) > 1:
+        raise _ambiguous(path, f"weights in {' and '.join(states)}")
+    if states:
+        loaded = loaded[states[0]]
+    if not isinstance(loaded, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
+    ):
         raise ModelError(
             f"{path.name} is not a state dict: a mapping of names to tensors",
             "export it again: safetensors.torch.save_model(net, 'model.safetensors')",

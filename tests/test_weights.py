@@ -69,10 +69,26 @@ def test_safetensors(tmp_path: Path) -> None:
     assert same(read_weights(tmp_path / "model.safetensors"))
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_pickle(tmp_path: Path, wrapped: bool) -> None:
-    torch.save({"state_dict": TENSORS, "epoch": 3} if wrapped else TENSORS, tmp_path / "model.pth")
+@pytest.mark.parametrize("key", ["", "state_dict", "model_ema"])
+def test_pickle(tmp_path: Path, key: str) -> None:
+    torch.save({key: TENSORS, "epoch": 3} if key else TENSORS, tmp_path / "model.pth")
     assert same(read_weights(tmp_path / "model.pth"))
+
+
+def test_a_pickle_of_two_networks(tmp_path: Path) -> None:
+    """timm takes the averaged one, others the other one."""
+    torch.save({"state_dict": TENSORS, "state_dict_ema": TENSORS}, tmp_path / "model.pth")
+    with pytest.raises(ModelError, match="weights in state_dict_ema and state_dict"):
+        read_weights(tmp_path / "model.pth")
+
+
+def test_two_tensors_of_one_name(tmp_path: Path) -> None:
+    """timm takes the prefix off when it reads a folder, and has the last of the two."""
+    name = next(iter(TENSORS))
+    other = {f"module._orig_mod.{name}": torch.zeros(2)}
+    save_file(TENSORS | other, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match=f"two tensors for {name}"):
+        read_weights(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("protocol", ["torch", "pickle"])
@@ -102,7 +118,9 @@ def test_damaged_files(tmp_path: Path, name: str, damage: str) -> None:
         read_weights(path)
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"a": "text"}, torch.zeros(2)], ids=str)
+@pytest.mark.parametrize(
+    "content", [[1, 2], {"a": "text"}, {1: torch.zeros(2)}, torch.zeros(2)], ids=str
+)
 def test_a_pickle_of_something_else(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "model.pth")
     with pytest.raises(ModelError, match="not a state dict"):

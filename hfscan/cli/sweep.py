@@ -180,10 +180,11 @@ def sweep(
         Job(
             model,
             tuple(arguments),
-            ("html",),
-            seconds,
-            _threads(threads, jobs, backend),
-            token,
+            formats=("html",),
+            timeout=seconds,
+            threads=_threads(threads, jobs, backend),
+            token=token,
+            reference="" if backend == "local" else absolute(model),
         )
         for model in remaining(models, records)
     ]
@@ -335,12 +336,16 @@ def _run(
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """To be terminated is to be interrupted: the audits that run must not be left behind."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """To be terminated, or to lose the terminal, is to be interrupted: no audit that runs is left behind."""
+    numbers = [signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def reports_folder(out: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 import timm
 from timm.models import PretrainedCfg
 
-from hfscan.errors import ModelError
+from hfscan.errors import ModelError, UnsupportedModelError
 
 REDIRECTS = ("hf_hub_filename", "custom_load", "state_dict")
 """Keys that make timm load other weights than ``model.safetensors``."""
@@ -105,7 +105,7 @@ def read_config(folder: Path) -> Config:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ModelError(f"there is no config.json in {folder}", TIMM_LAYOUT) from error
+        raise UnsupportedModelError(f"there is no config.json in {folder}", TIMM_LAYOUT) from error
     except (ValueError, RecursionError, OSError) as error:
         raise ModelError(
             f"config.json is not valid JSON ({str(error)[:100]})", "download or export it again"
@@ -147,7 +147,7 @@ def _architecture(data: Mapping[str, Any]) -> str:
     architecture = data.get("architecture")
     if not isinstance(architecture, str):
         found = data.get("architectures") or data.get("model_type") or "nothing"
-        raise ModelError(
+        raise UnsupportedModelError(
             f"config.json names no timm architecture (found: {found!r:.80})",
             "hfscan audits timm and PreActResNet image classifiers, not transformers models",
         )
@@ -155,7 +155,9 @@ def _architecture(data: Mapping[str, Any]) -> str:
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models())
         hint = f"did the author mean {', '.join(near)}?" if near else "is a newer timm needed?"
-        raise ModelError(f"timm does not know the architecture {architecture!r:.80}", hint)
+        raise UnsupportedModelError(
+            f"timm does not know the architecture {architecture!r:.80}", hint
+        )
     return architecture
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hfscan.channels import probing
-from hfscan.errors import ModelError
+from hfscan.errors import ModelError, UnsupportedModelError
 from hfscan.models.classifier import Classifier, Output, returns_probabilities
 
 
@@ -35,7 +35,9 @@ def classifier(
     """
     channels, height, width = input_size
     if channels not in (1, 3):
-        raise ModelError(f"the model wants {channels} input channels", "1 or 3 are supported")
+        raise UnsupportedModelError(
+            f"the model wants {channels} input channels", "1 or 3 are supported"
+        )
     if not len(mean) == len(std) == channels or min(std) <= 0:
         raise ModelError(
             f"mean {tuple(mean)} and std {tuple(std)} do not fit {channels} input channels",

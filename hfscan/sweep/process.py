@@ -16,10 +16,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hfscan.errors import PickleRefusedError, UnsupportedModelError
 from hfscan.reasons import NO_CONV, NOTHING_TESTED
 from hfscan.sweep.record import Record, Status
 
-UNSUPPORTED = ("ModelError", "UnsafeWeightsError")
+UNSUPPORTED = (UnsupportedModelError.__name__, PickleRefusedError.__name__)
 """Errors that say what the model is, not what went wrong."""
 
 PROGRAM = (sys.executable, "-m", "hfscan")
@@ -39,6 +40,7 @@ class Job:
         threads: Of the processor; None for what the environment says.
         token: Of the Hub; None for the saved one.
         program: What starts hfscan; empty for the module of the Python that is running.
+        reference: What to load, where that is not ``model``: another machine has another working directory.
     """
 
     model: str
@@ -48,6 +50,7 @@ class Job:
     threads: int | None = None
     token: str | None = field(default=None, repr=False)
     program: tuple[str, ...] = ()
+    reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def _run(job: Job, folder: Path, processes: Processes) -> int | None:
     """The exit code; None if it was killed because its time was over."""
     outputs = [f"--output={name}={folder / name}" for name in job.formats]
     threads = [] if job.threads is None else [f"--threads={job.threads}"]
-    command = [*(job.program or PROGRAM), "audit", job.model, *job.arguments]
+    command = [*(job.program or PROGRAM), "audit", job.reference or job.model, *job.arguments]
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         process = subprocess.Popen(
             [*command, *threads, *outputs, "--json", "--quiet"],

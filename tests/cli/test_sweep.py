@@ -83,7 +83,7 @@ def test_errors_are_written_for_programs(run: Run, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.usefixtures("fake")
 def test_a_sweep_and_its_files(run: Run) -> None:
-    models = listed("clean", "backdoored", "crash", "UnsafeWeightsError", "odd")
+    models = listed("clean", "backdoored", "crash", "PickleRefusedError", "odd")
     done = run("sweep", models, *CLEAN, "--jobs", "2")
     assert done.code == 1
     assert (
@@ -104,9 +104,10 @@ def test_a_sweep_and_its_files(run: Run) -> None:
 @pytest.mark.parametrize(
     ("models", "code"),
     [
-        (("clean", "tolerated", "ModelError"), 0),
+        (("clean", "tolerated", "UnsupportedModelError"), 0),
+        (("clean", "ModelError"), 2),
         (("clean", "HubError"), 2),
-        (("odd", "mlp", "ModelError"), 3),
+        (("odd", "mlp", "UnsupportedModelError"), 3),
         ((), 3),
     ],
 )
@@ -153,14 +154,16 @@ def test_threads_are_divided_and_the_token_is_no_argument(run: Run) -> None:
 
 @pytest.fixture
 def _interrupts() -> Iterator[None]:
-    """What a shell starts in the background ignores them."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """What a shell starts in the background ignores them, and nohup another one."""
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.usefixtures("fake", "_interrupts")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_leaves_a_file_to_go_on_from(run: Run, number: signal.Signals) -> None:
     def interrupt() -> None:
         while len(conclusions()) < 2:

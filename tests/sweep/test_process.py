@@ -45,8 +45,10 @@ def test_exit_codes(model: str, status: str, counts: bool) -> None:
 @pytest.mark.parametrize(
     ("model", "status", "reason"),
     [
-        ("ModelError", "unsupported", "a ModelError of this model"),
-        ("UnsafeWeightsError", "unsupported", "a UnsafeWeightsError of this model"),
+        ("UnsupportedModelError", "unsupported", "a UnsupportedModelError of this model"),
+        ("PickleRefusedError", "unsupported", "a PickleRefusedError of this model"),
+        ("ModelError", "failed", "a ModelError of this model"),
+        ("UnsafeWeightsError", "failed", "a UnsafeWeightsError of this model"),
         ("HubError", "failed", "a HubError of this model"),
         ("UsageError", "failed", "a UsageError of this model"),
         ("crash", "failed", "killed by signal 11, as a crash or a lack of memory does"),
