@@ -42,7 +42,7 @@ def append_line(path: Path, data: Mapping[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as stream:
             if stream.tell() and not _ends_with_newline(path):
-                _drop_last_line(path)
+                _end_last_line(path)
             stream.write(json.dumps(data).encode() + b"\n")
     except OSError as error:
         raise DataError(
@@ -64,8 +64,12 @@ def _ends_with_newline(path: Path) -> bool:
         return stream.read(1) == b"\n"
 
 
-def _drop_last_line(path: Path) -> None:
-    """Cut off what a killed process left unfinished."""
-    whole = path.read_bytes()
+def _end_last_line(path: Path) -> None:
+    """Cut off what a killed process left unfinished; a whole line only lacks its end."""
+    head, end, last = path.read_bytes().rpartition(b"\n")
     with path.open("r+b") as stream:
-        stream.truncate(whole.rfind(b"\n") + 1)
+        if _is_json(last.decode(errors="replace")):
+            stream.seek(0, 2)
+            stream.write(b"\n")
+        else:
+            stream.truncate(len(head + end))

@@ -272,6 +272,7 @@ def repair(
     known = None if inputs.calibration is None else load(Path(inputs.calibration))
     if push:
         _check_destination(to, inputs.model)
+    if push and not dry_run:
         check_token(token)
     target = out or _default_target(inputs.model)
     check_target(target, overwrite=overwrite)

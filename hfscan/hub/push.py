@@ -86,10 +86,8 @@ def plan_push(
     if to is None:
         raise HubError(f"{source.ref} is no Hub repository to push to", "name one: --to owner/name")
     add = contents(model, report)
-    api = hub_api(token)
     with hub_errors(to):
-        _check_person(api, token)
-        existing = _files(api, to)
+        existing = _files(hub_api(token), to)
     if existing is None:
         if create_pr:
             raise HubError(
@@ -110,13 +108,9 @@ def plan_push(
 def check_token(token: str | None = None) -> None:
     """Raise a HubError if the Hub does not know who is asking: better before a repair than after it."""
     with hub_errors("the token"):
-        _check_person(hub_api(token), token)
-
-
-def _check_person(api: HfApi, token: str | None) -> None:
-    """Ask who it is; a Trusted Publisher's token, which is exchanged here, is nobody's."""
-    if not (token or get_token() or "").startswith(_EXCHANGED):
-        api.whoami()
+        # that of a Trusted Publisher, which is exchanged here, is nobody's
+        if not (token or get_token() or "").startswith(_EXCHANGED):
+            hub_api(token).whoami()
 
 
 def _files(api: HfApi, repository: str) -> tuple[str, list[str]] | None:
@@ -170,6 +164,7 @@ def execute(
     Raises:
         HubError: The Hub refuses, or the repository has changed since the audit.
     """
+    check_token(token)
     api = hub_api(token)
     operations: list[CommitOperationAdd | CommitOperationDelete] = [
         *(CommitOperationAdd(name, content) for name, content in plan.add.items()),

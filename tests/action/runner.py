@@ -253,6 +253,7 @@ def unescape(text: str) -> str:
 
 
 def base_environment() -> dict[str, str]:
-    """What steps need of this machine, and nothing of GitHub's or the Hub's."""
+    """What steps need of this machine, nothing of GitHub's or the Hub's, and colors, which many workflows force."""
     kept = ("PATH", "HOME", "LANG", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV", "COVERAGE_PROCESS_START")
-    return {name: os.environ[name] for name in kept if name in os.environ}
+    found = {name: os.environ[name] for name in kept if name in os.environ}
+    return found | {"FORCE_COLOR": "1"}

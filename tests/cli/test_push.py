@@ -174,6 +174,14 @@ def test_a_commit_to_the_branch_if_wanted(pushed: Pushed) -> None:
     assert repo.pull_requests == []
 
 
+def test_whoever_only_looks_needs_no_token(pushed: Pushed, victims: Victims) -> None:
+    site = pushed.site
+    look = (*PUSH, "--dry-run", "--report", victims.report, "--to", "me/copy", "--out", "./looked")
+    (done,) = hfscan_batch([look], env=site.environment(), cwd=site.folder)
+    assert done.code == 0
+    assert "push to me/copy: a pull request" in done.err
+
+
 def test_no_token_is_shown(pushed: Pushed) -> None:
     for done in (pushed.dry_run, pushed.read_only, pushed.new, pushed.pull_request):
         assert "hf_me" not in done.out + done.err

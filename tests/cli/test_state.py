@@ -23,6 +23,11 @@ def test_other_clean_data_has_other_columns() -> None:
     assert after == Inputs("user/net", "abc", "others", "test", allow_pickle=True)
 
 
+def test_a_plain_name_is_that_of_the_same_data() -> None:
+    before = Inputs("user/net", "abc", "uoft-cs/cifar100@123", "train", label_column="fine_label")
+    assert with_clean_data(before, "cifar100") == before
+
+
 def aged(folder: Path, seconds: float) -> Path:
     folder.mkdir(parents=True)
     then = folder.stat().st_mtime - seconds

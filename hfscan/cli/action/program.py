@@ -70,7 +70,8 @@ def child_environment(token: str) -> dict[str, str]:
     Args:
         token: Of the Hub; empty leaves what is there.
     """
-    unwanted = ("GITHUB_TOKEN", "HFSCAN_ERRORS")  # errors are read here, as lines
+    # errors are read here, as plain lines
+    unwanted = ("GITHUB_TOKEN", "HFSCAN_ERRORS", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
     kept = {
         name: value
         for name, value in os.environ.items()
