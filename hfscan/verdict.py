@@ -63,8 +63,8 @@ def conclude(tests: Sequence[TestResult], calibration: Calibration | None = None
         reasons += [f"{test.name}: it is not calibrated" for test in made if test not in counted]
         why = "; ".join(reasons) or "none was run"
         return Conclusion(Verdict.INCONCLUSIVE, f"no model-level test could be made ({why})")
-    strongest = min(counted, key=_p)
-    target = _target(counted, strongest)
+    strongest = _strongest(counted, calibration)
+    target = strongest.target
     backdoored, suspicious = (
         (P_BACKDOORED, P_SUSPICIOUS)
         if calibration is None
@@ -122,9 +122,13 @@ def _combined(tests: Sequence[TestResult], calibration: Calibration | None) -> f
     return calibration.combined({test.name: (_p(test), test.target or 0) for test in tests})
 
 
-def _target(tests: Sequence[TestResult], strongest: TestResult) -> int | None:
+def _strongest(tests: Sequence[TestResult], calibration: Calibration | None) -> TestResult:
+    """The test that decides, or of those that decide together the one with the smallest p-value."""
     votes = [(_p(test), test.target) for test in tests if test.target is not None]
-    return suspected(votes) if votes else strongest.target
+    if calibration is not None and votes:
+        target = suspected(votes)
+        tests = [test for test in tests if test.target == target]
+    return min(tests, key=_p)
 
 
 def _nothing(

@@ -18,7 +18,8 @@ from hfscan.errors import AuditError, DataError, UsageError
 from hfscan.fmt import flow
 from hfscan.model_tests import TESTS, FeatureMaps, MaximumMargin
 from hfscan.pipeline import FlowRepair, fitted
-from hfscan.pipeline.testing import judge
+from hfscan.pipeline.flagging import low_outliers
+from hfscan.pipeline.testing import judge, make_tests
 from hfscan.train import FitConfig
 from hfscan.types import (
     AuditReport,
@@ -150,6 +151,56 @@ def test_a_detector_of_the_callers_own(
     assert report.settings.detector == type(detector).__name__
     again = replace(report.settings, steps=1)  # a name that is in no registry
     assert hfscan.audit(planted_model, tiny_set, settings=again, detector=detector).layers
+
+
+class Strict:
+    """A detector that wants many channels."""
+
+    def fit_predict(self, X: FloatArray) -> IntArray:
+        raise ValueError(f"{len(X)} are\ntoo few")
+
+
+def test_a_detector_that_fails(planted_model: HubModel, tiny_set: ImageSet) -> None:
+    with pytest.raises(AuditError, match=r"the detector fails on \d+ channels \(\d+ are too few\)"):
+        hfscan.audit(planted_model, tiny_set, settings=SETTINGS, detector=Strict())
+
+
+@pytest.mark.parametrize("profile", [np.zeros((1, 2)), np.full((9, 2), 0.5)])
+def test_nothing_stands_out_where_nothing_differs(profile: FloatArray) -> None:
+    assert not low_outliers(Strict(), profile.astype(np.float32)).any()
+
+
+def test_tests_keep_within_a_pass_and_within_memory(
+    planted_net: nn.Module, tiny_set: ImageSet
+) -> None:
+    def largest(**bounds: int) -> int:
+        made = make_tests(("maximum-margin",), planted_net, tiny_set, **bounds)
+        return max(test.batch_size for test in made)  # type: ignore[attr-defined]
+
+    assert largest() > 100
+    assert largest(batch_size=3) == 3
+    assert largest(memory=1 << 20) < largest()
+
+
+def test_the_report_says_in_which_precision_the_tests_were(
+    planted_model: HubModel, tiny_set: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hfscan.fmt.precision.fast_half", lambda _: torch.bfloat16)
+    monkeypatch.setattr("hfscan.fmt.precision.MIN_WEIGHTS", 0)
+    seen: set[torch.dtype] = set()
+
+    class Looking(MaximumMargin):
+        def run(self, net: nn.Module, clean: ImageSet, **options: Any) -> TestResult:
+            seen.update(parameter.dtype for parameter in net.parameters())
+            return super().run(net, clean, **options)
+
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        seen.clear()
+        settings = replace(SETTINGS, precision=precision, min_agreement=0.0)
+        report = hfscan.audit(planted_model, tiny_set, settings=settings, tests=[Looking(steps=2)])
+        assert report.settings.precision == precision
+        assert dtype in seen
+        assert len(seen) == 1 or precision == "bf16"  # norms may stay in float32
 
 
 def test_tests_of_the_callers_own(planted_model: HubModel, tiny_set: ImageSet) -> None:
@@ -497,13 +548,22 @@ def test_labels_that_the_network_does_not_know(
     assert "--label-map" in caught.value.hint
 
 
-def test_too_few_held_out_images_for_a_verdict(
+class Unchanged:
+    """A defense that does nothing."""
+
+    def repair(self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Any) -> Repaired:
+        return Repaired(copy.deepcopy(net))
+
+
+def test_few_held_out_images_are_no_excuse(
     planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
 ) -> None:
     settings = replace(TUNING, clean_rate=0.95)
-    _, result = hfscan.repair(planted_model, planted_report, tiny_set, settings=settings)
-    assert result.after.images == 2
-    assert result.verdict_after is Verdict.INCONCLUSIVE
+    _, result = hfscan.repair(
+        planted_model, planted_report, tiny_set, settings=settings, defense=Unchanged()
+    )
+    assert result.after.images == 2 < planted_model.num_classes
+    assert result.verdict_after in (Verdict.SUSPICIOUS, Verdict.BACKDOORED)
 
 
 def test_an_audit_with_a_calibration_that_is_not_here(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hfscan.calibration import NetworkFacts, Record, Score
@@ -11,7 +13,11 @@ ZOO = fit(
     [
         Record(
             NetworkFacts("net", (3, 8, 8), 4),
-            {"one": Score(1.0 + 0.1 * i, 0), "two": Score(1.0 + 0.05 * (i * 5 % 12), 1)},
+            {
+                "one": Score(1.0 + 0.1 * i, 0),
+                "two": Score(1.0 + 0.05 * (i * 5 % 12), 1),
+                "three": Score(1.0 + 0.03 * (i * 7 % 12), 2),
+            },
         )
         for i in range(12)
     ],
@@ -51,6 +57,12 @@ def test_the_strongest_test_decides_corrected_for_their_number() -> None:
     assert conclusion.verdict is Verdict.SUSPICIOUS  # 3 * 0.0008
     assert conclusion.target == 7
     assert "other" in conclusion.reason
+
+
+def test_the_class_is_that_of_the_p_value() -> None:
+    tests = (made(0.0001, "one", 3), made(0.011, "two", 7), made(0.004, "three", 7))
+    conclusion = conclude(tests)
+    assert (conclusion.target, conclusion.p_value) == (3, pytest.approx(0.0003))
 
 
 def test_skipped_tests_do_not_count() -> None:
@@ -110,12 +122,20 @@ def test_the_combined_p_value_decides() -> None:
     assert loud.p_value < ZOO.backdoored_rate < ZOO.suspicious_rate < quiet.p_value
 
 
+def test_the_reason_names_a_test_of_the_class() -> None:
+    said = ((1e-5, "one", 3), (1e-4, "two", 7), (1e-3, "three", 7))
+    tests = [replace(made(*each), calibrated=True) for each in said]
+    conclusion = conclude(tests, ZOO)
+    assert conclusion.target == 7
+    assert "two" in conclusion.reason
+
+
 def test_only_calibrated_tests_count_with_a_calibration() -> None:
-    tests = (made(0.0, "three"), *calibrated(("one", 1.5, 1)))
+    tests = (made(0.0, "four"), *calibrated(("one", 1.5, 1)))
     assert conclude(tests, ZOO).verdict is Verdict.NO_BACKDOOR_FOUND
-    alone = conclude((made(0.0, "three"),), ZOO)
+    alone = conclude((made(0.0, "four"),), ZOO)
     assert alone.verdict is Verdict.INCONCLUSIVE
-    assert "three: it is not calibrated" in alone.reason
+    assert "four: it is not calibrated" in alone.reason
 
 
 def test_disagreements() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,30 @@ def append_trial(path: Path, trial: Trial) -> None:
     append_line(path, trial.to_dict())
 
 
-def remaining(cells: Iterable[Cell], trials: Iterable[Trial]) -> list[Cell]:
-    """The cells without a trial that worked."""
-    done = {trial.cell for trial in trials if not trial.error}
-    return [cell for cell in cells if cell not in done]
+def remaining(
+    cells: Iterable[Cell], trials: Iterable[Trial], settings: Callable[[Cell], Mapping[str, Any]]
+) -> list[Cell]:
+    """The cells without a trial that worked, with the settings that its defense has now.
+
+    Args:
+        cells: That are wanted.
+        trials: That were made.
+        settings: Of a cell's defense, as `settings_of` gives them.
+    """
+    done = {trial.cell: trial for trial in trials if not trial.error}
+    return [
+        cell
+        for cell in cells
+        if cell not in done
+        or not agree(done[cell].settings, json.loads(json.dumps(settings(cell))))
+    ]
+
+
+def agree(kept: Any, wanted: Any) -> bool:
+    """Whether two settings are the same as far as both are known: fields may have come since."""
+    if isinstance(kept, Mapping) and isinstance(wanted, Mapping):
+        return all(agree(kept[key], wanted[key]) for key in kept.keys() & wanted.keys())
+    return bool(kept == wanted)
 
 
 def settings_of(thing: object) -> dict[str, Any]:

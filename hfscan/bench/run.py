@@ -165,7 +165,7 @@ def _part(images: ImageSet, part: slice) -> ImageSet:
 def _attempt(
     cell: Cell, defense: Defense, subject: Subject, task: Task, progress: Progress
 ) -> Trial:
-    defense = adapted(defense, task)
+    defense = adapted(defense, flip=task.settings.flip)
     trial = Trial(cell, before=subject.before, settings=settings_of(defense))
     clean = task.train.split_at(cell.clean_rate, seed=cell.seed)[0]
     started, busy = time.monotonic(), time.process_time()
@@ -190,10 +190,9 @@ def _attempt(
     )
 
 
-def adapted(defense: Defense, task: Task) -> Defense:
+def adapted(defense: Defense, *, flip: bool) -> Defense:
     """A defense that mirrors images only where these keep their class, which any defender knows."""
     parts = {k: v for k, v in vars(defense).items() if isinstance(v, FitConfig | RepairSettings)}
-    flip = task.settings.flip
     changed: dict[str, Any] = {name: replace(part, flip=flip) for name, part in parts.items()}
     adapted: Defense = replace(cast(Any, defense), **changed)
     return adapted

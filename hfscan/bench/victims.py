@@ -15,7 +15,7 @@ import platformdirs
 
 from hfscan.bench.attacks import ATTACKS, SSBA, Attack, FittedAttack
 from hfscan.bench.poison import attacked, poison
-from hfscan.bench.results import settings_of
+from hfscan.bench.results import agree, settings_of
 from hfscan.bench.tasks import Task
 from hfscan.bench.victim_card import card
 from hfscan.checkpoint import Checkpoint
@@ -141,7 +141,7 @@ class Victims:
         attack = self.attacks[spec.attack]
         if not isinstance(attack, FittedAttack):
             return attack
-        path = self.folder / "attacks" / f"{_fit_key(spec, attack)}.safetensors"
+        path = self.folder / "attacks" / f"{_fit_key(spec, attack, task)}.safetensors"
         if path.is_file():
             return attack.with_tensors(read_weights(path))
         clean = None
@@ -152,10 +152,11 @@ class Victims:
         return fitted
 
 
-def _fit_key(spec: VictimSpec, attack: FittedAttack) -> str:
-    """File name of a trigger: what it was found on decides it, the poison rate does not."""
+def _fit_key(spec: VictimSpec, attack: FittedAttack, task: Task) -> str:
+    """File name of a trigger: what it was found on and how decide it, the poison rate does not."""
     found_on = f"{spec.benign.key}-t{spec.target}" if attack.needs_clean_net else spec.dataset
-    return f"{spec.attack}-{found_on}"
+    how = json.dumps([settings_of(attack), task.train.facts.fingerprint], sort_keys=True)
+    return f"{spec.attack}-{found_on}-{hashlib.sha256(how.encode()).hexdigest()[:12]}"
 
 
 def _facts(spec: VictimSpec, task: Task, attack: Attack | None) -> dict[str, Any]:
@@ -234,7 +235,7 @@ def _read(spec: VictimSpec, attack: Attack | None, folder: Path, facts: dict[str
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         for name, wanted in facts.items():
-            if not _agree(record[name], json.loads(json.dumps(wanted))):
+            if not agree(record[name], json.loads(json.dumps(wanted))):
                 raise DataError(
                     f"the victim in {folder} was made with another {name.replace('_', ' ')}",
                     "delete the folder to train it again, or choose another cache",
@@ -254,13 +255,6 @@ def _read(spec: VictimSpec, attack: Attack | None, folder: Path, facts: dict[str
         raise DataError(
             f"the victim in {folder} is damaged ({type(error).__name__})", "delete the folder"
         ) from error
-
-
-def _agree(kept: Any, wanted: Any) -> bool:
-    """Whether two settings are the same as far as both are known: fields may have come since."""
-    if isinstance(kept, dict) and isinstance(wanted, dict):
-        return all(_agree(kept[key], wanted[key]) for key in kept.keys() & wanted.keys())
-    return bool(kept == wanted)
 
 
 def _moments(images: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -148,8 +148,8 @@ def run(
     """
     from hfscan.bench.attacks import ATTACKS
     from hfscan.bench.defenses import DEFENSES
-    from hfscan.bench.results import read_trials, remaining
-    from hfscan.bench.run import cells
+    from hfscan.bench.results import read_trials, remaining, settings_of
+    from hfscan.bench.run import adapted, cells
     from hfscan.bench.smoke import EPOCHS, WIDTH
     from hfscan.bench.tasks import TASKS
     from hfscan.cli.loading import prepare
@@ -170,10 +170,15 @@ def run(
     )
     _check_rates(wanted)
     prepare(threads, quiet)
-    todo = remaining(wanted, read_trials(out) if out.exists() else [])
+    defenses = _defenses(smoke)
+
+    def settings(cell: Cell) -> dict[str, Any]:
+        return settings_of(adapted(defenses[cell.defense], flip=TASKS[cell.dataset].flip))
+
+    todo = remaining(wanted, read_trials(out) if out.exists() else [], settings)
     if not quiet and len(todo) < len(wanted):
         say(f"{len(wanted) - len(todo)} of {len(wanted)} cells are in {out} already")
-    failed = _run_all(todo, out, data=data, cache=cache, smoke=smoke, quiet=quiet)
+    failed = _run_all(todo, defenses, out, data=data, cache=cache, smoke=smoke, quiet=quiet)
     if not quiet:
         say(f"{len(todo) - failed} trials worked, {failed} failed; written to {out}")
     raise typer.Exit(EXIT_FAILED_TRIALS if failed else 0)
@@ -239,7 +244,14 @@ def plot(
 
 
 def _run_all(
-    todo: list[Cell], out: Path, *, data: Path | None, cache: Path | None, smoke: bool, quiet: bool
+    todo: list[Cell],
+    defenses: Mapping[str, Defense],
+    out: Path,
+    *,
+    data: Path | None,
+    cache: Path | None,
+    smoke: bool,
+    quiet: bool,
 ) -> int:
     """Run trials and write each as it comes; the number of those that failed."""
     from hfscan.bench.results import append_trial
@@ -251,7 +263,7 @@ def _run_all(
         victims = _victims(Path(scratch) if smoke else cache, smoke)
         found = trials(
             todo,
-            _defenses(smoke),
+            defenses,
             load=_loader(data, smoke),
             victims=victims,
             progress=progress.passing,

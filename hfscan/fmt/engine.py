@@ -44,8 +44,11 @@ class Responses:
         return cls(np.full(shape, -1, np.int64), np.full(shape, np.nan, np.float32))
 
     def counts(self, classes: int) -> IntArray:
-        """How often each class was predicted, ``(C, S, K)``; what was not tested does not count."""
-        return np.asarray((self.predicted[..., None] == np.arange(classes)).sum(1), np.int64)
+        """How often each class was predicted, int32 ``(C, S, K)``; what was not tested does not count."""
+        channel, image, step = (self.predicted >= 0).nonzero()
+        found = np.zeros((len(self.predicted), self.predicted.shape[2], classes), np.int32)
+        np.add.at(found, (channel, step, self.predicted[channel, image, step]), 1)
+        return found
 
 
 class Engine:

@@ -83,7 +83,7 @@ def measure_limits(
     per_image = total if retained else LIVE_MAPS * largest
     batch = max(1, min(wanted, memory // PASSES // max(1, per_image)))
     graph = max(1, memory // PASSES // max(1, total))
-    return Limits(batch, graph)
+    return Limits(batch, graph if batch_size is None else min(graph, batch_size))
 
 
 def _saved_bytes(net: nn.Module, image: Tensor) -> tuple[int, int]:

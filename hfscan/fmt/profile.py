@@ -36,7 +36,7 @@ class LayerProfile:
     Args:
         layer: The layer.
         accuracy: float32 ``(C, S)`` in [0, 1]; an estimate for channels that were not tested with all images.
-        predictions: int64 counts ``(C, S, K)`` of the images that were tested.
+        predictions: counts ``(C, S, K)`` of the images that were tested.
         verified: Which channels were tested with all images, bool ``(C,)``.
         tested: With how many images each channel was tested, int64 ``(C,)``.
         found: Which channels were tested with all images because nothing spoke against it, bool ``(C,)``.

@@ -48,7 +48,11 @@ def pin(
         if "/" not in name:
             name = str(api.dataset_info(name).id)
         resolve = partial(
-            api.resolve_revision, name, repo_type=kind, cache_dir=cache_dir, revision=reference.revision
+            api.resolve_revision,
+            name,
+            repo_type=kind,
+            cache_dir=cache_dir,
+            revision=reference.revision,
         )
         if constants.HF_HUB_OFFLINE or COMMIT.fullmatch(reference.revision or ""):
             return name, str(resolve().resolved)

@@ -99,10 +99,14 @@ def audit(
     kept = AuditState.of(state, model, clean.facts, settings, clock, resume=resume)
     seconds = dict(draft.seconds)
     calibrated = Calibrated.of(model.facts, calibration)
+    with timed(seconds, "precision"):
+        choice = kept.choice() or _precision(model, sample, settings, clock)
+        kept.keep_choice(choice)
+        settings = dataclasses.replace(settings, precision=choice.name)
     with timed(seconds, "tests"):
         limited = clock.share(TESTS_SHARE).limiting(progress)
         if tests is None:
-            tests = make_tests(settings.tests, model.net, clean)
+            tests = make_tests(settings.tests, model.net, clean, batch_size, memory)
             of_network = kept.tests() or _of_network(model, clean, tests, settings, limited)
             kept.keep_tests(of_network)
         else:
@@ -110,9 +114,6 @@ def audit(
     target = calibrated.conclude(of_network).target
     kept = dataclasses.replace(kept, target=target)
     with timed(seconds, "channels"):
-        choice = kept.choice() or _precision(model, sample, settings, clock)
-        kept.keep_choice(choice)
-        settings = dataclasses.replace(settings, precision=choice.name)
         work = Work(model.net, sample, settings, target, memory, batch_size)
         profiles, trouble = _profiles(work, kept, spread, clock, progress)
         layers = tuple(flagged(layer, detector) for layer in profiles)
@@ -157,7 +158,14 @@ def _of_network(
 ) -> tuple[TestResult, ...]:
     """Results of the tests that look at the network as a whole."""
     of_network = [test for test in tests if not isinstance(test, ChannelTest)]
-    return run_tests(model.net, clean, of_network, seed=settings.seed, progress=progress)
+    return run_tests(
+        model.net,
+        clean,
+        of_network,
+        seed=settings.seed,
+        precision=settings.precision,
+        progress=progress,
+    )
 
 
 def _profiles(
@@ -201,5 +209,5 @@ def _concluded(draft: AuditReport, conclusion: Conclusion) -> AuditReport:
 
 
 def _precision(model: HubModel, sample: ImageSet, settings: AuditSettings, clock: Clock) -> Choice:
-    """The precision of the channels' test; nothing is compared when no time is left for them."""
+    """The precision of the tests; nothing is compared when no time is left for them."""
     return choose_precision(model.net, sample, settings) if clock.left() > 0 else Choice("fp32")

@@ -49,9 +49,17 @@ def low_outliers(detector: Detector, accuracy_profile: FloatArray) -> BoolArray:
         bool ``(C,)``.
 
     Raises:
-        AuditError: The detector did not return one label per channel.
+        AuditError: The detector fails, or did not return one label per channel.
     """
-    labels = np.asarray(detector.fit_predict(accuracy_profile))
+    if len(accuracy_profile) < 2 or np.ptp(accuracy_profile, axis=0).max() == 0:
+        return np.zeros(len(accuracy_profile), np.bool_)  # nothing differs, and many detectors fail
+    try:
+        labels = np.asarray(detector.fit_predict(accuracy_profile))
+    except ValueError as error:
+        raise AuditError(
+            f"the detector fails on {len(accuracy_profile)} channels ({' '.join(str(error).split())[:120]})",
+            "choose another --detector, or make yours answer for layers of any size",
+        ) from error
     if labels.shape != accuracy_profile.shape[:1]:
         raise AuditError(
             f"the detector returned shape {labels.shape} for {len(accuracy_profile)} channels",

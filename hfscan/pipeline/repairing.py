@@ -129,7 +129,7 @@ def repair(
             )
     erased_only = erase(model.net, repaired.erased, one_image(model.net, held_out))
     after = _measure(repaired.net, held_out)
-    meaningless = obstacle(after.accuracy, len(held_out), model.num_classes)
+    meaningless = obstacle(after.accuracy, len(clean), model.num_classes)
     digest = weights_sha256(repaired.net)
     result = RepairReport(
         audit=report,

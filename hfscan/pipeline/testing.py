@@ -25,6 +25,7 @@ from hfscan.types import (
     AuditSettings,
     ImageSet,
     LayerAudit,
+    Precision,
     Progress,
     TestResult,
     silent,
@@ -41,10 +42,24 @@ PRECISION_IMAGES = 32
 """Clean images with which half precision is compared."""
 
 
-def make_tests(names: Sequence[str], net: nn.Module, clean: ImageSet) -> list[ModelTest]:
-    """The model-level tests of these names, all of the registry if empty, for the memory that there is."""
-    batch_size = min(MAX_BATCH, limits_of(net, clean).graph)
-    return [make(batch_size) for name, make in TESTS.items() if not names or name in names]
+def make_tests(
+    names: Sequence[str],
+    net: nn.Module,
+    clean: ImageSet,
+    batch_size: int | None = None,
+    memory: int | None = None,
+) -> list[ModelTest]:
+    """The model-level tests of these names, all of the registry if empty.
+
+    Args:
+        names: Of `hfscan.model_tests.TESTS`.
+        net: What is tested.
+        clean: Images of its size.
+        batch_size: Most images per pass; None for what memory allows.
+        memory: Bytes to use beside the network; None for what there is.
+    """
+    most = min(MAX_BATCH, limits_of(net, clean, batch_size, memory).graph)
+    return [make(most) for name, make in TESTS.items() if not names or name in names]
 
 
 def run_tests(
@@ -53,6 +68,7 @@ def run_tests(
     tests: Sequence[ModelTest] | None = None,
     *,
     seed: int,
+    precision: Precision = "auto",
     progress: Progress = silent,
 ) -> tuple[TestResult, ...]:
     """Run model-level tests of a network.
@@ -62,12 +78,13 @@ def run_tests(
         clean: Clean images that fit it.
         tests: None for all of the registry but those of the channels, which an audit has tested (`judge`).
         seed: Of everything random.
+        precision: Of the tests that tolerate half precision; ``"auto"`` chooses.
         progress: Shaped like ``rich.progress.track``.
     """
     if tests is None:
         tests = [test for test in make_tests((), net, clean) if not isinstance(test, ChannelTest)]
     with probing(net):
-        half = _half(net, clean, seed) if any(map(_tolerates_half, tests)) else net
+        half = _half(net, clean, seed, precision) if any(map(_tolerates_half, tests)) else net
         return tuple(
             _run_test(test, half if _tolerates_half(test) else net, clean, seed, progress)
             for test in tests
@@ -99,11 +116,12 @@ def _tolerates_half(test: ModelTest) -> bool:
     return bool(getattr(test, "tolerates_half", False))
 
 
-def _half(net: nn.Module, clean: ImageSet, seed: int) -> nn.Module:
-    """A copy in half precision where that is faster and keeps the answers, or the network itself."""
-    sample = clean.sample(PRECISION_IMAGES, seed=seed)
-    choice = choose_precision(net, sample, AuditSettings(seed=seed))
-    return net if choice.name == "fp32" else working_copy(net, choice.name)
+def _half(net: nn.Module, clean: ImageSet, seed: int, precision: Precision) -> nn.Module:
+    """A copy in half precision where that was settled, or is faster and keeps the answers; or the network itself."""
+    if precision == "auto":
+        sample = clean.sample(PRECISION_IMAGES, seed=seed)
+        precision = choose_precision(net, sample, AuditSettings(seed=seed)).name
+    return net if precision == "fp32" else working_copy(net, precision)
 
 
 def _run_test(

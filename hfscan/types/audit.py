@@ -65,7 +65,7 @@ class LayerAudit:
         layer: Name of the module in the network.
         channels: C.
         accuracy: float32 ``(C, S)`` in [0, 1]; an estimate for channels that were not tested with all N images.
-        predictions: int64 counts ``(C, S, K)``; each row sums to ``tested``.
+        predictions: counts ``(C, S, K)``; each row sums to ``tested``.
         flagged: bool ``(C,)``; only channels that were tested with all images.
         tested: With how many images each channel was tested, int64 ``(C,)``.
         skipped: Why the layer was not tested; empty when it was, and then the arrays are there.

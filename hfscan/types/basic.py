@@ -16,7 +16,7 @@ Channels = dict[str, list[int]]
 """Conv layer name -> indices of output channels: the one currency of detect, erase and compare."""
 
 FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
+IntArray = npt.NDArray[np.integer]
 BoolArray = npt.NDArray[np.bool_]
 
 T = TypeVar("T")

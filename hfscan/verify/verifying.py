@@ -69,7 +69,7 @@ def verify(
     calibrated = Calibrated.of(model.facts, calibration)
     if differ := _other_calibration(calibrated, report):
         return [*checks, Check("verdict", None, differ)]
-    ours = _results(model, clean, report, calibrated, progress)
+    ours = _results(model, clean, report, calibrated, memory, progress)
     tests = [*results_again(report, calibrated, ours), *missing(report, ours, looked)]
     layered = layers(conv_layers(model.net, one_image(model.net, sample)), report)
     needed = [*(checks[-1:] if channels else ()), layered, *tests]
@@ -105,13 +105,22 @@ def _results(
     clean: ImageSet,
     report: AuditReport,
     calibrated: Calibrated,
+    memory: int | None,
     progress: Progress,
 ) -> dict[str, TestResult]:
     """The model-level tests that the report's settings name, made again, by name."""
-    tests = make_tests(report.settings.tests, model.net, clean)
+    settings = report.settings
+    tests = make_tests(settings.tests, model.net, clean, memory=memory)
     of_network = [test for test in tests if not isinstance(test, ChannelTest)]
-    made = run_tests(model.net, clean, of_network, seed=report.settings.seed, progress=progress)
+    made = run_tests(
+        model.net,
+        clean,
+        of_network,
+        seed=settings.seed,
+        precision=settings.precision,
+        progress=progress,
+    )
     made = calibrated.applied(
-        made + judge(tests, report.layers, report.clean_predictions, report.settings)
+        made + judge(tests, report.layers, report.clean_predictions, settings)
     )
     return {result.name: result for result in made}

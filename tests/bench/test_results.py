@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from hfscan.bench.attacks import Blended
 from hfscan.bench.results import append_trial, read_trials, remaining, settings_of
 from hfscan.errors import DataError
 from hfscan.train import FitConfig
-from hfscan.types import Trial
+from hfscan.types import Cell, Trial
 
 from .conftest import trial
 
@@ -75,8 +77,15 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
 def test_remaining() -> None:
     cells = [trial(seed=seed).cell for seed in range(3)]
     failed = Trial(cells[1], error="RuntimeError: no")
-    assert remaining(cells, [trial(seed=0), failed]) == cells[1:]
-    assert remaining(cells, [dataclasses.replace(failed, error="")]) == [cells[0], cells[2]]
+    now = trial().settings
+
+    def left(*trials: Trial, settings: Mapping[str, Any] = now) -> list[Cell]:
+        return remaining(cells, trials, lambda _: settings)
+
+    assert left(trial(seed=0), failed) == cells[1:]
+    assert left(dataclasses.replace(failed, error="")) == [cells[0], cells[2]]
+    assert left(trial(seed=0), settings=dict.fromkeys(now, "other")) == cells
+    assert left(trial(seed=0), settings={**now, "later": 1}) == cells[1:]
 
 
 def test_settings() -> None:

@@ -82,6 +82,18 @@ def test_a_fitted_trigger_is_kept(victims: Victims, task: Task) -> None:
     assert (victims.folder / "victims" / spec.benign.key / RECORD).is_file()
 
 
+def test_a_trigger_that_was_found_otherwise_is_not_taken(victims: Victims, task: Task) -> None:
+    spec = dataclasses.replace(SPEC, attack="lowfreq")
+    attack = victims.attacks["lowfreq"]
+    victims.attack(spec, task)
+    weaker = dataclasses.replace(attack, norm=0.5)  # type: ignore[call-arg, type-var]
+    found = dataclasses.replace(victims, attacks={"lowfreq": weaker}).attack(spec, task)
+    assert len(list((victims.folder / "attacks").iterdir())) == 2
+    assert found is not None
+    gray = torch.full((1, 3, 8, 8), 0.5)
+    assert float((found.trigger(gray) - gray).norm()) < 0.6
+
+
 def test_keys_tell_victims_apart() -> None:
     changes = {
         "dataset": "x",

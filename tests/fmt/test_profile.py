@@ -42,7 +42,7 @@ def test_shapes_types_and_counts(planted_net: nn.Module, tiny_set: ImageSet) -> 
         assert layer.accuracy.shape == (8, 3)
         assert layer.accuracy.dtype == np.float32
         assert layer.predictions.shape == (8, 3, 4)
-        assert layer.predictions.dtype == np.int64
+        assert layer.predictions.dtype == np.int32
         assert (layer.predictions.sum(2) == len(tiny_set)).all()
         assert not layer.skipped
 

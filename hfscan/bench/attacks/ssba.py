@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hfscan.types import ImageSet, Progress, silent
+
+BATCH = 500
+"""Images that are looked at in one pass."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +117,15 @@ class SSBA:
             bits that the decoder reads right.
         """
         assert self.stego is not None, "fitted"
-        pixels = images.images.float() / 255
-        stored = self.trigger(pixels).mul(255).round() / 255
-        with torch.inference_mode():
-            read = self.stego.decoder(stored) > 0
-        error = (stored - pixels).square().mean()
-        return float(-10 * error.log10()), float((read == (self.message > 0.5)).float().mean())
+        error, right = 0.0, 0
+        for pixels, _ in images.batches(BATCH):
+            stored = self.trigger(pixels).mul(255).round() / 255
+            with torch.inference_mode():
+                read = self.stego.decoder(stored) > 0
+            error += float((stored - pixels).double().square().sum())
+            right += int((read == (self.message > 0.5)).sum())
+        mean = error / images.images.numel()
+        return -10 * math.log10(mean), right / (len(images) * self.bits)
 
     def tensors(self) -> dict[str, Tensor]:
         """The weights of encoder and decoder."""
