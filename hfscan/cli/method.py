@@ -14,6 +14,13 @@ OF_THE_DEFAULT = ("erase_rate", "unlearn_norm")
 OF_TUNING = ("epochs", "lr", "batch_size", "weight_decay", "flip")
 
 
+def aimed(defense: Defense | None, target: int | None) -> Defense | None:
+    """The defense, told which class the audit suspects if it wants to know."""
+    if target is None or not hasattr(defense, "target"):
+        return defense
+    return replace(defense, target=target)  # type: ignore[type-var]
+
+
 def defense_named(
     name: str, given: Mapping[str, float], configured: Mapping[str, float]
 ) -> Defense | None:

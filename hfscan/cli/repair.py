@@ -218,7 +218,7 @@ def repair(
     """
     from hfscan.calibration import load
     from hfscan.cli.loading import load_inputs, prepare, read_map
-    from hfscan.cli.method import defense_named
+    from hfscan.cli.method import aimed, defense_named
     from hfscan.cli.output import bars, parse_outputs, say
     from hfscan.cli.report import deliver
     from hfscan.cli.state import with_clean_data
@@ -297,7 +297,7 @@ def repair(
             found,
             clean,
             settings=settings,
-            defense=defense,
+            defense=aimed(defense, found.target),
             calibration=known,
             progress=progress,
         )

@@ -276,6 +276,14 @@ def test_a_method_that_erases(run: Run, victims: Victims, source: Path) -> None:
     assert done.json["after"] == done.json["erased_only"]
 
 
+def test_a_method_is_told_the_class_of_the_audit(run: Run, victims: Victims, source: Path) -> None:
+    options = ("--method", "fmt-tac", "--report", victims.report, "--force", "--json", *HARMLESS)
+    done = run("repair", "./net", "--clean-data", victims.data, *options)
+    assert done.code == 0
+    assert done.json["parameters"]["target"] == CLASSES.index(TARGET)
+    assert done.json["erased"]
+
+
 def test_the_default_method_is_named(run: Run, victims: Victims, source: Path) -> None:
     options = ("--report", victims.report, "--json", *GENTLE)
     done = run("repair", "./net", "--clean-data", victims.data, *options)

@@ -46,18 +46,20 @@ class TriggerActivatedErasing:
     Args:
         rate: Share of each layer's channels that is erased, at least one, in (0, 1].
         tuning: How to fine-tune; its seed is replaced.
+        target: The suspected class, where an audit has named it already; None looks for it with the tests.
     """
 
     rate: float = 0.03
     tuning: FitConfig = TUNING
+    target: int | None = None
 
     def repair(
         self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
     ) -> Repaired:
         """Test, invert, erase, fine-tune; a network without a suspected class is only copied."""
-        calibrated = Calibrated.of(as_model(net, clean).facts, None)
-        tests = calibrated.applied(run_tests(net, clean, seed=seed, progress=progress))
-        target = calibrated.conclude(tests).target
+        target = self.target
+        if target is None:
+            target = _suspected(net, clean, seed, progress)
         if target is None:
             how = "FMT-TAC: no class is suspected, left as it was"
             return Repaired(copy.deepcopy(net).eval(), how=how)
@@ -72,6 +74,13 @@ class TriggerActivatedErasing:
             f"{named} move most, then fine-tuned"
         )
         return Repaired(tuned, erased, how)
+
+
+def _suspected(net: nn.Module, clean: ImageSet, seed: int, progress: Progress) -> int | None:
+    """The class that the model-level tests suspect, if they do."""
+    calibrated = Calibrated.of(as_model(net, clean).facts, None)
+    tests = run_tests(net, clean, seed=seed, progress=progress)
+    return calibrated.conclude(tests).target
 
 
 def inverted_tac(
