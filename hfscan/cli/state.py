@@ -16,7 +16,6 @@ import platformdirs
 
 from hfscan.cli.output import replace_file, warn
 from hfscan.errors import AuditError
-from hfscan.hub.revision import PLAIN_NAMES
 from hfscan.types import AuditReport
 from hfscan.types.read import typed
 
@@ -128,6 +127,8 @@ def with_clean_data(inputs: Inputs, clean_data: str | None) -> Inputs:
         inputs: Of an audit.
         clean_data: Reference as typed; None, or the same data without its revision, changes nothing.
     """
+    from hfscan.hub.revision import PLAIN_NAMES
+
     same = (inputs.clean_data, inputs.clean_data.partition("@")[0])
     if clean_data is None or PLAIN_NAMES.get(clean_data, absolute(clean_data)) in same:
         return inputs
