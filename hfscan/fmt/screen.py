@@ -184,8 +184,8 @@ class Screen:
         steps = self.engine.settings.steps
         self.responses = Responses.empty(self.layer.channels, len(self.order), steps)
         seed = (self.engine.settings.seed, len(self.layer.name), self.layer.channels)
-        self._found = np.zeros(0, np.int64)
-        self._shuffled = np.random.default_rng(seed).permutation(self.layer.channels)
+        self._found: IntArray = np.zeros(0, np.int64)
+        self._shuffled: IntArray = np.random.default_rng(seed).permutation(self.layer.channels)
 
     def run(self) -> Iterator[int]:
         """Test; yields how many pairs of channel and image each batch held."""
