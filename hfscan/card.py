@@ -10,7 +10,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from hfscan.report.markdown import render_repair
 from hfscan.report.text import markdown, printable
-from hfscan.types import Metrics, ModelFacts, RepairReport
+from hfscan.types import Metrics, ModelFacts, RepairReport, Verdict
 
 BEGIN = "<!-- hfscan: begin -->"
 END = "<!-- hfscan: end -->"
@@ -91,8 +91,9 @@ def _section(report: RepairReport) -> str:
     source = markdown(facts.ref)
     if facts.revision is not None:
         source += f" at commit `{facts.revision}`"
+    heading = "Sanitized" if report.verdict_after is Verdict.NO_BACKDOOR_FOUND else "Changed"
     return (
-        "## Sanitized with hfscan\n\n"
+        f"## {heading} with hfscan\n\n"
         f"These weights were made from {source} (weights sha256 `{facts.weights_sha256}`) by "
         f"{_means(report)}. `hfscan-report.json` has all figures.\n\n"
         f"{render_repair(report)}"

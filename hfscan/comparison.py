@@ -217,10 +217,22 @@ def _warnings(before: AuditReport, after: AuditReport, shared: int) -> Iterator[
             yield f"the audits differ in --{name}: {one} and {other}"
     if before.versions.get("hfscan") != after.versions.get("hfscan"):
         yield "the audits are of different versions of hfscan"
+    for name in sorted(_made(before) ^ _made(after)):
+        which = "first" if name in _made(before) else "second"
+        yield f"only the {which} audit made the {name} test: verdicts and p-values of others cannot be compared"
+    calibrations = [each.calibration and each.calibration.name for each in (before, after)]
+    if calibrations[0] != calibrations[1]:
+        one, other = (name or "none" for name in calibrations)
+        yield f"the p-values are from different calibrations: {one} and {other}"
     for report, which in ((before, "first"), (after, "second")):
         tested = sum(layer.accuracy.size > 0 for layer in report.layers)
         if tested > shared:
             yield f"{tested - shared} of {tested} layers of the {which} audit have no like in the other"
+
+
+def _made(report: AuditReport) -> set[str]:
+    """Names of the model-level tests that have a result."""
+    return {test.name for test in report.tests if test.p_value is not None}
 
 
 def _head(report: AuditReport) -> dict[str, Any]:

@@ -122,8 +122,11 @@ def load_images(
     folders = _folders(reference, cache_dir)
     pixels = []
     for row in rows:
+        cell = pictures[int(row)][image_column]
         where = f"{name} row {row}"
-        file = _file(pictures[int(row)][image_column], folders, where)
+        if isinstance(cell, dict) and cell.get("path"):
+            where += f" ({Path(cell['path']).name:.60})"
+        file = _file(cell, folders, where)
         pixels.append(_decode(file, size, crop_pct, interpolation, where))
     return ImageSet(
         name=name,

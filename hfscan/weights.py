@@ -31,6 +31,9 @@ STATES = ("state_dict_ema", "model_ema", "state_dict", "model")
 WRAPPERS = ("_orig_mod.", "module.")
 """What compiled and parallel training put before the names of tensors; timm takes it off."""
 
+LFS_POINTER = b"version https://git-lfs"
+"""What a file begins with whose content Git LFS has not fetched."""
+
 PICKLE_SUFFIXES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".tar")
 WEIGHTS_SUFFIXES = (*PICKLE_SUFFIXES, ".safetensors", ".onnx", ".h5", ".msgpack", ".tflite", ".npz")
 """Of files that a loader might take weights from."""
@@ -75,9 +78,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         try:
             tensors = load_file(path)
         except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
-            raise ModelError(
-                f"{path.name} is damaged ({_first_line(error)})", "download or export it again"
-            ) from error
+            raise _damaged(path, error) from error
     else:
         tensors = _read_pickle(path)
     if not tensors:
@@ -91,6 +92,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 "the weights are broken; ask the author for a working file",
             )
     return tensors
+
+
+def _damaged(path: Path, error: Exception) -> ModelError:
+    with path.open("rb") as stream:
+        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+            return ModelError(
+                f"{path.name} is a pointer of Git LFS, not the weights",
+                "git lfs pull; in a workflow: lfs: true for actions/checkout",
+            )
+    return ModelError(
+        f"{path.name} is damaged ({_first_line(error)})", "download or export it again"
+    )
 
 
 def _bare(name: str) -> str:

@@ -4,11 +4,12 @@ import importlib
 from dataclasses import replace
 
 import pytest
+import torch
 
 from hfscan.calibration import Calibration, NetworkFacts, Record, Score
 from hfscan.calibration.fitting import fit
 from hfscan.pipeline.calibrating import UNCALIBRATED, Calibrated
-from hfscan.types import HubModel, ModelFacts
+from hfscan.types import HubModel, ImageSet, ModelFacts, Rate, TestResult
 
 
 @pytest.fixture
@@ -17,8 +18,18 @@ def facts(tiny_model: HubModel) -> ModelFacts:
 
 
 def calibration_of(network: NetworkFacts) -> Calibration:
-    records = [Record(network, {"one": Score(1 + 0.1 * each, 0)}) for each in range(9)]
+    records = [
+        Record(network, {name: Score(1 + 0.1 * each, 0) for name in ("one", "two")})
+        for each in range(9)
+    ]
     return fit(records, name="zoo", description="of a test")
+
+
+def many(classes: int) -> ImageSet:
+    """As many images as a test takes, of so many classes."""
+    return ImageSet(
+        "many", torch.zeros(180, 3, 2, 2, dtype=torch.uint8), torch.arange(180) % classes
+    )
 
 
 def shipping(monkeypatch: pytest.MonkeyPatch, *calibrations: Calibration) -> None:
@@ -31,7 +42,8 @@ def test_the_closest_is_used(facts: ModelFacts, monkeypatch: pytest.MonkeyPatch)
     shipping(monkeypatch, near)
     found = Calibrated.of(facts, None)
     assert found.calibration is near
-    assert found.notes[0].startswith("Calibrated with 9 clean networks (zoo)")
+    (first, _) = found.notes((), many(4))
+    assert first.startswith("Calibrated with 9 clean networks (zoo)")
 
 
 def test_one_that_is_far_away_is_not(facts: ModelFacts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +52,7 @@ def test_one_that_is_far_away_is_not(facts: ModelFacts, monkeypatch: pytest.Monk
     found = Calibrated.of(facts, None)
     assert found.calibration is None
     assert found.facts is None
-    first, second = found.notes
+    first, second = found.notes((), many(4))
     assert first == UNCALIBRATED
     assert second.startswith(
         "The closest calibration is too far away to be used. The model is unlike"
@@ -51,4 +63,27 @@ def test_one_that_is_far_away_is_not(facts: ModelFacts, monkeypatch: pytest.Monk
 
 def test_none_is_shipped(facts: ModelFacts, monkeypatch: pytest.MonkeyPatch) -> None:
     shipping(monkeypatch)
-    assert Calibrated.of(facts, None).notes == (UNCALIBRATED,)
+    assert Calibrated.of(facts, None).notes((), many(4)) == (UNCALIBRATED,)
+
+
+def test_rates_of_all_tests_are_not_those_of_some(facts: ModelFacts) -> None:
+    """With one test of eight, one attack of twelve was seen; with all, twelve."""
+    rates = {"badnets": Rate(3, 3, 3, 3)}
+    given = replace(calibration_of(NetworkFacts.of(facts)), rates=rates)
+    calibrated = Calibrated.of(facts, given)
+    names = list(given.nulls)
+
+    def said(made: int) -> str:
+        tests = [TestResult(name, 1.0, 0.5, 0, (), "", calibrated=True) for name in names[:made]]
+        return calibrated.notes(tests, many(4))[0]
+
+    assert said(len(names)).endswith("called suspicious or backdoored: badnets 3 of 3.")
+    assert said(0).endswith("as far as the fitted tail holds.")
+    assert said(1).endswith("Here 1 of the tests was made, which may see far fewer.")
+
+
+def test_few_images_are_said(facts: ModelFacts) -> None:
+    calibrated = Calibrated.of(facts, calibration_of(NetworkFacts.of(facts)))
+    assert len(calibrated.notes((), many(4))) == 2
+    for clean in (many(3), many(4).sample(40, seed=0)):
+        assert "the p-values are less certain" in calibrated.notes((), clean)[-1]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from huggingface_hub import ModelCard
 from report.sample import repair_report
 
 from hfscan.card import edit_card
+from hfscan.types import Verdict
 
 BODY = "# Colors\n\nTells colors apart.\n"
 
@@ -16,6 +18,14 @@ def edited(folder: Path, content: bytes) -> ModelCard:
     card = ModelCard(edit_card(folder, repair_report()))
     assert "## Sanitized with hfscan" in card.text
     return card
+
+
+def test_what_is_not_repaired_is_not_called_sanitized(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(BODY)
+    for verdict in (Verdict.BACKDOORED, Verdict.SUSPICIOUS, Verdict.INCONCLUSIVE):
+        text = edit_card(tmp_path, replace(repair_report(), verdict_after=verdict))
+        assert "## Changed with hfscan" in text
+        assert "Sanitized" not in text
 
 
 def test_metadata_and_text_stay(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from report.sample import HOSTILE, audit_report, check_golden, hostile_report
 from hfscan.comparison import DECISIVE, compare
 from hfscan.errors import UsageError
 from hfscan.report.comparison import headline, render_json, render_markdown
-from hfscan.types import AuditReport, LayerAudit, Verdict
+from hfscan.types import AuditReport, CalibrationFacts, LayerAudit, Verdict
 
 FOUND, NOTHING = audit_report(), audit_report(verdict=Verdict.NO_BACKDOOR_FOUND)
 
@@ -91,6 +91,9 @@ def test_other_classes_are_refused() -> None:
     assert compare(FOUND, replace(FOUND, model=replace(FOUND.model, label_names=())))
 
 
+OTHERS = CalibrationFacts("others", 9, "", 0.02, 0.002)
+
+
 def other_settings(**changes: Any) -> Callable[[AuditReport], AuditReport]:
     return lambda report: replace(report, settings=replace(report.settings, **changes))
 
@@ -103,6 +106,8 @@ def other_settings(**changes: Any) -> Callable[[AuditReport], AuditReport]:
         (other_settings(precision="bf16"), "--precision: fp32 and bf16"),
         (lambda r: replace(r, data=replace(r.data, fingerprint="0")), "clean images are others"),
         (lambda r: replace(r, versions={"hfscan": "9"}), "different versions"),
+        (lambda r: replace(r, tests=r.tests[1:]), "only the first audit made the"),
+        (lambda r: replace(r, calibration=OTHERS), "different calibrations: "),
         (lambda r: replace(r, layers=r.layers[1:]), "1 of 3 layers of the first audit"),
         (lambda r: replace(r, layers=(*r.layers, resized(r))), "1 of 4 layers of the second"),
     ],

@@ -174,14 +174,14 @@ def test_modes(tmp_path: Path, load: Load, image: Image.Image, color: tuple[int,
 def test_16_bits_are_refused(tmp_path: Path, load: Load) -> None:
     deep = Image.fromarray(np.full((8, 6), 30_000, np.uint16))
     root = image_folder(tmp_path / "set", {"ant/0.png": deep, "bee/1.png": picture(1)})
-    with pytest.raises(DataError, match="row 0 cannot be read"):
+    with pytest.raises(DataError, match=r"row 0 \(0.png\) cannot be read"):
         load(root)
 
 
 def test_a_damaged_image_is_named(tmp_path: Path, load: Load) -> None:
     root = classes_in_folders(tmp_path / "set")
     (root / "bee" / "3.png").write_bytes(png(picture(3))[:80])
-    with pytest.raises(DataError, match="row 3 cannot be read"):
+    with pytest.raises(DataError, match=r"row 3 \(3.png\) cannot be read"):
         load(root)
 
 
@@ -189,7 +189,9 @@ def test_other_formats_are_not_opened(tmp_path: Path, load: Load) -> None:
     """Pillow would give PostScript to Ghostscript, which runs it."""
     root = classes_in_folders(tmp_path / "set")
     picture(0).save(root / "ant" / "0.png", format="EPS")
-    with pytest.raises(DataError, match=r"row 0 cannot be read \(it is none of BMP, GIF, JPEG"):
+    with pytest.raises(
+        DataError, match=r"row 0 \(0.png\) cannot be read \(it is none of BMP, GIF, JPEG"
+    ):
         load(root)
 
 

@@ -279,6 +279,11 @@ def repair_report() -> RepairReport:
     )
 
 
+def test_a_repair_is_no_audit() -> None:
+    with pytest.raises(AuditError, match="the report of a repair, not of an audit"):
+        AuditReport.from_dict(plain(repair_report()))
+
+
 def test_repair_report() -> None:
     result = repair_report()
     assert result.accuracy_drop == pytest.approx(0.025)

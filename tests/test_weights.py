@@ -171,3 +171,11 @@ def test_the_digest_is_that_of_the_bytes(tiny_model: HubModel) -> None:
     digest = hashlib.sha256(serialize(tiny_model.net)).hexdigest()
     assert weights_sha256(tiny_model.net) == digest
     assert weights_sha256(tiny_model.net.to(memory_format=torch.channels_last)) == digest
+
+
+def test_a_pointer_of_git_lfs(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n")
+    with pytest.raises(ModelError, match="a pointer of Git LFS") as caught:
+        read_weights(path)
+    assert "lfs: true" in caught.value.hint

@@ -390,7 +390,7 @@ def _check_result(result: RepairReport, force: bool) -> None:
     if result.verdict_after is Verdict.BACKDOORED:
         raise RepairError(
             "by the same tests the network still behaves like a backdoored one: nothing was written",
-            "use more clean images, more --epochs or another --method, or write it all the same with --force",
+            "use more clean images or another --method, or write it all the same with --force",
         )
 
 

@@ -131,7 +131,7 @@ def audit(
         notes=(
             *draft.notes,
             *([f"Some layers were tested on this machine: {trouble}."] if trouble else []),
-            *calibrated.notes,
+            *calibrated.notes(results, clean),
             *disagreements(results, draft.model.label),
         ),
     )

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hfscan.calibration import Calibration, NetworkFacts, closest, distance, is_near
-from hfscan.types import CalibrationFacts, ModelFacts, TestResult
+from hfscan.model_tests import TriggerInversion
+from hfscan.types import CalibrationFacts, ImageSet, ModelFacts, TestResult
 from hfscan.verdict import Conclusion, conclude
+
+ENOUGH_IMAGES = TriggerInversion.images
+"""Clean images that a test takes of those that it is given, at most."""
 
 UNCALIBRATED = (
     "Uncalibrated: the p-values are from formulas of the tests, not from networks known to be clean; "
@@ -22,10 +26,12 @@ class Calibrated:
     Args:
         calibration: None if there is none, or none that is near the model.
         distance: A sentence about how far the model is from the closest one; empty if there is none.
+        classes: Of the model.
     """
 
     calibration: Calibration | None = None
     distance: str = ""
+    classes: int = 0
 
     @classmethod
     def of(cls, model: ModelFacts, given: Calibration | None) -> Calibrated:
@@ -35,7 +41,8 @@ class Calibrated:
         if found is None:
             return cls()
         how_far = distance(network, found)
-        return cls(found if given or is_near(network, found) else None, how_far)
+        near = found if given or is_near(network, found) else None
+        return cls(near, how_far, model.num_classes)
 
     def applied(self, tests: Sequence[TestResult]) -> tuple[TestResult, ...]:
         """The results with calibrated p-values, where there are any."""
@@ -60,24 +67,50 @@ class Calibrated:
             used.rates,
         )
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Sentences for the reader."""
+    def notes(self, tests: Sequence[TestResult], clean: ImageSet) -> tuple[str, ...]:
+        """Sentences for the reader.
+
+        Args:
+            tests: What was made of the tests, as `applied` returns them.
+            clean: The images that they were given.
+        """
         used = self.calibration
         if used is None:
             too_far = f"The closest calibration is too far away to be used. {self.distance}"
             return (UNCALIBRATED, too_far) if self.distance else (UNCALIBRATED,)
-        rates = [
-            f"{attack} {rate.suspicious} of {rate.networks}" for attack, rate in used.rates.items()
-        ]
-        called = (
-            f" Of networks that had no part in it, so many were called suspicious or backdoored: {', '.join(rates)}."
-            if rates
-            else ""
-        )
         return (
             f"Calibrated with {len(used.networks)} clean networks ({used.name}): at most "
             f"{100 * used.suspicious_rate:g} % of clean networks are called suspicious and "
-            f"{100 * used.backdoored_rate:g} % backdoored, as far as the fitted tail holds.{called}",
+            f"{100 * used.backdoored_rate:g} % backdoored, as far as the fitted tail holds.{_rates(used, tests)}",
             self.distance,
+            *_few(clean, self.classes),
         )
+
+
+def _rates(used: Calibration, tests: Sequence[TestResult]) -> str:
+    """What the tests together found in other networks; said of all of them only where all were made."""
+    calibrated = [name for name in used.nulls if used.null(name)]
+    made = [test.name for test in tests if test.calibrated and test.p_value is not None]
+    rates = [
+        f"{attack} {rate.suspicious} of {rate.networks}" for attack, rate in used.rates.items()
+    ]
+    if not rates or not made:
+        return ""
+    called = f"were called suspicious or backdoored: {', '.join(rates)}."
+    if len(made) == len(calibrated):
+        return f" Of networks that had no part in it, so many {called}"
+    return (
+        f" With all {len(calibrated)} tests, of networks that had no part in it, so many {called} "
+        f"Here {len(made)} of the tests {'was' if len(made) == 1 else 'were'} made, which may see far fewer."
+    )
+
+
+def _few(clean: ImageSet, classes: int) -> list[str]:
+    """A sentence where the calibration's networks were tested with more images, or with more classes."""
+    present = len(clean.labels.unique())
+    if len(clean) >= ENOUGH_IMAGES and present == classes:
+        return []
+    return [
+        f"The calibration's networks were tested with at least {ENOUGH_IMAGES} images, of all classes: "
+        f"with {len(clean)} of {present} of {classes} classes the p-values are less certain."
+    ]

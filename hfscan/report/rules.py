@@ -121,8 +121,8 @@ _PARTLY_TESTED = Rule(
     text="Not every conv channel of the network was tested.",
     help="""\
 Some conv layers or channels were left out: their kind is not covered, their passes fail, or the time budget
-ended. The report lists them with the reason. The verdict comes from tests of the whole network and holds
-all the same; what is missing is the evidence channel by channel.
+ended. The report lists them with the reason. The verdict comes from tests of the whole network; where time left out some
+of these, the report says so in the verdict's sentence, and the verdict rests on the others. What is missing here is the evidence channel by channel.
 
 ## What to do
 

@@ -289,6 +289,11 @@ class AuditReport:
             AuditError: The data is not a report of this schema.
         """
         schema = data.get("schema") if isinstance(data, Mapping) else None
+        if isinstance(data, Mapping) and isinstance(data.get("audit"), Mapping):
+            raise AuditError(
+                "this is the report of a repair, not of an audit",
+                "hfscan report shows it; audit the repaired model for a report of it",
+            )
         if schema != SCHEMA:
             raise AuditError(
                 f"not an hfscan audit report of schema {SCHEMA} (schema: {schema!r:.40})",
