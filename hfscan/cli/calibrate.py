@@ -126,6 +126,7 @@ def calibrate(
         )
     else:
         networks = read_audited(results)
+        _check_dataset(networks, dataset, results)
     made, measured = calibrated(networks, name=name or dataset, description=described(networks))
     write_atomically(out, json.dumps(made.to_dict(), indent=1) + "\n")
     if pages is not None:
@@ -133,6 +134,18 @@ def calibrate(
     _show(measured, format)
     if not quiet:
         say(f"written: {out}; hfscan audit takes it with --calibration {out}")
+
+
+def _check_dataset(networks: list[Audited], dataset: str, results: Path) -> None:
+    """Networks of several data sets make no calibration, and no network is of another one than is said."""
+    from hfscan.errors import UsageError
+
+    found = sorted({one.key.partition("-")[0] for one in networks})
+    if found not in ([], [dataset]):
+        raise UsageError(
+            f"{results} has networks of {', '.join(found)}",
+            f"a calibration is of one data set: --dataset {found[0]}, and a file for each",
+        )
 
 
 def _planned(

@@ -179,8 +179,12 @@ def _umask() -> int:
 
 
 def print_data(text: str) -> None:
-    """Print data on stdout, as it is."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    """Print data on stdout, as it is; in UTF-8 where its own encoding lacks a character, as some of Windows do."""
+    text = text if text.endswith("\n") else text + "\n"
+    try:
+        sys.stdout.write(text)
+    except UnicodeEncodeError:
+        sys.stdout.buffer.write(text.encode())
     sys.stdout.flush()
 
 

@@ -46,6 +46,10 @@ def test_without_training_the_results_decide(run: Run, zoo: Path, tmp_path: Path
     assert done.code == 0
     assert "on cifar10; " in load(out).description
     assert some.read_text().splitlines() == lines[:50]
+    wrong = ("--dataset", "gtsrb", "--out", tmp_path / "wrong.json")
+    done = run("calibrate", "--no-train", "--results", some, *wrong)
+    assert (done.code, (tmp_path / "wrong.json").exists()) == (4, False)
+    assert "has networks of cifar10\n" in done.err
     done = run("calibrate", "--no-train", "--results", tmp_path / "none.jsonl", "--out", out)
     assert done.code == EXIT_FAILED
     assert "cannot be read as results" in done.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -139,6 +140,15 @@ def test_a_repair_survives_json() -> None:
     for report in reports:
         data = json.loads(render_repair(report))
         assert RepairReport.from_dict(data).to_dict() == report.to_dict()
+
+
+def test_markdown_where_stdout_lacks_characters(audit_file: Path) -> None:
+    """As where a Windows shell redirects it."""
+    env = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "hfscan", "report", str(audit_file), "-f", "markdown"]
+    done = subprocess.run(command, capture_output=True, env=env, check=True)
+    assert not done.stdout.isascii()
+    assert done.stdout.decode().startswith("## hfscan audit")
 
 
 def test_nothing_of_the_model_is_needed(audit_file: Path) -> None:
