@@ -128,7 +128,7 @@ def test_an_interruption_while_pictures_are_drawn(
         with pytest.raises(KilledError):
             hfscan.audit(planted_model, tiny_set, settings=SETTINGS, state=tmp_path)
     monkeypatch.setattr("hfscan.fmt.engine.start", killed)  # no layer is tested again
-    monkeypatch.setattr("hfscan.pipeline.auditing.run_tests", killed)
+    monkeypatch.setattr("hfscan.pipeline.auditing.run_as_audit", killed)
     assert hfscan.audit(
         planted_model, tiny_set, settings=SETTINGS, state=tmp_path, resume=True
     ).pictures

@@ -13,14 +13,14 @@ from hfscan.cluster import Spread
 from hfscan.detectors import Detector
 from hfscan.errors import UsageError
 from hfscan.fmt import Choice, LayerProfile, choose_precision, profile
-from hfscan.model_tests import ChannelTest, ModelTest
+from hfscan.model_tests import ModelTest
 from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.first_look import first_look
 from hfscan.pipeline.flagging import coverage, flagged, named_detector
 from hfscan.pipeline.inputs import check_settings, fitted
 from hfscan.pipeline.pictures import draw_channels, trigger_pictures, without_pictures
 from hfscan.pipeline.spreading import Part, Work, profile_elsewhere
-from hfscan.pipeline.testing import judge, limits_of, make_tests, run_tests, timed
+from hfscan.pipeline.testing import judge, limits_of, make_tests, run_as_audit, timed
 from hfscan.reasons import LAYER_OUT_OF_TIME, NOTHING_TESTED
 from hfscan.types import (
     AuditReport,
@@ -28,7 +28,6 @@ from hfscan.types import (
     HubModel,
     ImageSet,
     Progress,
-    TestResult,
     Verdict,
     silent,
 )
@@ -107,10 +106,10 @@ def audit(
         limited = clock.share(TESTS_SHARE).limiting(progress)
         if tests is None:
             tests = make_tests(settings.tests, model.net, clean, batch_size, memory)
-            of_network = kept.tests() or _of_network(model, clean, tests, settings, limited)
+            of_network = kept.tests() or run_as_audit(model.net, clean, tests, settings, limited)
             kept.keep_tests(of_network)
         else:
-            of_network = _of_network(model, clean, tests, settings, limited)
+            of_network = run_as_audit(model.net, clean, tests, settings, limited)
     target = calibrated.conclude(of_network).target
     kept = dataclasses.replace(kept, target=target)
     with timed(seconds, "channels"):
@@ -147,25 +146,6 @@ def audit(
 
 TESTS_SHARE = 0.5
 """Of a time budget: what the model-level tests may take of it. They make the verdict."""
-
-
-def _of_network(
-    model: HubModel,
-    clean: ImageSet,
-    tests: Sequence[ModelTest],
-    settings: AuditSettings,
-    progress: Progress,
-) -> tuple[TestResult, ...]:
-    """Results of the tests that look at the network as a whole."""
-    of_network = [test for test in tests if not isinstance(test, ChannelTest)]
-    return run_tests(
-        model.net,
-        clean,
-        of_network,
-        seed=settings.seed,
-        precision=settings.precision,
-        progress=progress,
-    )
 
 
 def _profiles(

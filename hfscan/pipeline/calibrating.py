@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hfscan.calibration import Calibration, NetworkFacts, closest, distance, is_near
 from hfscan.model_tests import TriggerInversion
+from hfscan.report.text import plural
 from hfscan.types import CalibrationFacts, ImageSet, ModelFacts, TestResult
 from hfscan.verdict import Conclusion, conclude
 
@@ -112,5 +113,5 @@ def _few(clean: ImageSet, classes: int) -> list[str]:
         return []
     return [
         f"The calibration's networks were tested with at least {ENOUGH_IMAGES} images, of all classes: "
-        f"with {len(clean)} of {present} of {classes} classes the p-values are less certain."
+        f"with {plural(len(clean), 'image')} of {present} of {classes} classes the p-values are less certain."
     ]

@@ -91,6 +91,19 @@ def run_tests(
         )
 
 
+def run_as_audit(
+    net: nn.Module,
+    clean: ImageSet,
+    tests: Sequence[ModelTest],
+    settings: AuditSettings,
+    progress: Progress = silent,
+) -> tuple[TestResult, ...]:
+    """The tests of these that look at the network as a whole, with an audit's seed and precision."""
+    of_network = [test for test in tests if not isinstance(test, ChannelTest)]
+    seed, precision = settings.seed, settings.precision
+    return run_tests(net, clean, of_network, seed=seed, precision=precision, progress=progress)
+
+
 def judge(
     tests: Sequence[ModelTest],
     layers: Sequence[LayerAudit],

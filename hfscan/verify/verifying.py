@@ -10,11 +10,10 @@ from collections.abc import Sequence
 
 from hfscan.calibration import Calibration
 from hfscan.channels import conv_layers, one_image
-from hfscan.model_tests import ChannelTest
-from hfscan.pipeline import check_settings, fitted, run_tests
+from hfscan.pipeline import check_settings, fitted
 from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.first_look import first_look
-from hfscan.pipeline.testing import judge, limits_of, make_tests
+from hfscan.pipeline.testing import judge, limits_of, make_tests, run_as_audit
 from hfscan.report.text import plural
 from hfscan.types import AuditReport, HubModel, ImageSet, Progress, TestResult, silent
 from hfscan.verify.channels import channels_again, choose, covered, flags, layers
@@ -111,15 +110,7 @@ def _results(
     """The model-level tests that the report's settings name, made again, by name."""
     settings = report.settings
     tests = make_tests(settings.tests, model.net, clean, memory=memory)
-    of_network = [test for test in tests if not isinstance(test, ChannelTest)]
-    made = run_tests(
-        model.net,
-        clean,
-        of_network,
-        seed=settings.seed,
-        precision=settings.precision,
-        progress=progress,
-    )
+    made = run_as_audit(model.net, clean, tests, settings, progress)
     made = calibrated.applied(
         made + judge(tests, report.layers, report.clean_predictions, settings)
     )
