@@ -47,6 +47,13 @@ class Conclusion:
     p_value: float | None = None
 
 
+def thresholds(calibration: Calibration | None) -> tuple[float, float]:
+    """Below which p-values a network is called backdoored, and suspicious."""
+    if calibration is None:
+        return P_BACKDOORED, P_SUSPICIOUS
+    return calibration.backdoored_rate, calibration.suspicious_rate
+
+
 def conclude(tests: Sequence[TestResult], calibration: Calibration | None = None) -> Conclusion:
     """Combine the model-level tests.
 
@@ -65,11 +72,7 @@ def conclude(tests: Sequence[TestResult], calibration: Calibration | None = None
         return Conclusion(Verdict.INCONCLUSIVE, f"no model-level test could be made ({why})")
     strongest = _strongest(counted, calibration)
     target = strongest.target
-    backdoored, suspicious = (
-        (P_BACKDOORED, P_SUSPICIOUS)
-        if calibration is None
-        else (calibration.backdoored_rate, calibration.suspicious_rate)
-    )
+    backdoored, suspicious = thresholds(calibration)
     if combined < backdoored:
         reason = f"one class stands out in the {strongest.name} test as in backdoored networks"
         return Conclusion(Verdict.BACKDOORED, reason, target, combined)

@@ -24,7 +24,7 @@ from hfscan.types import (
     Verdict,
     silent,
 )
-from hfscan.verdict import conclude
+from hfscan.verdict import conclude, thresholds
 from hfscan.verify import Check, verify
 from hfscan.verify import agreement as agreed
 from hfscan.verify.channels import choose
@@ -406,12 +406,19 @@ def test_a_layer_that_the_network_does_not_have(
 )
 def test_p_values_that_say_the_same(one: float, other: float, same: bool) -> None:
     ours, theirs = (TestResult("t", 1.0, p, 0, (1.0,), "") for p in (one, other))
-    assert result_again(theirs, ours).agrees is result_again(ours, theirs).agrees is same
+    for one_of, other_of in ((theirs, ours), (ours, theirs)):
+        assert result_again(one_of, other_of, thresholds(None)).agrees is same
+
+
+def test_p_values_agree_by_the_thresholds_of_the_verdict() -> None:
+    ours, theirs = (TestResult("t", 1.0, p, 0, (1.0,), "") for p in (0.03, 0.5))
+    assert result_again(theirs, ours, (0.001, 0.05)).agrees is False
+    assert result_again(theirs, ours, (0.005, 0.02)).agrees is True
 
 
 def test_another_class_stands_out() -> None:
     ours, theirs = (TestResult("t", 1.0, 1e-6, target, (1.0,), "") for target in (0, 1))
-    assert result_again(theirs, ours).agrees is False
+    assert result_again(theirs, ours, thresholds(None)).agrees is False
 
 
 def test_p_values_of_a_calibration_that_is_not_here(

@@ -12,6 +12,9 @@ from hfscan.types import ImageSet
 
 T = TypeVar("T")
 
+SYNTHETIC = "synthetic-"
+"""Before the name of a data set: its trials are never taken for those of the real one."""
+
 EDGE, CLASSES = 16, 4
 WIDTH = 4
 EPOCHS = 2
@@ -21,7 +24,7 @@ TINY = {"epochs": 1, "steps": 2, "images": 8, "batch_size": 32, "iterations": 2,
 
 
 def smoke_task(name: str) -> Task:
-    """Images of colored noise in four classes, under the name of a real data set."""
+    """Images of colored noise in four classes, under any name."""
     return Task(name, _images(name, 600, 0), _images(name, 80, 1), TaskSettings(epochs=EPOCHS))
 
 
@@ -32,7 +35,7 @@ def _images(name: str, count: int, seed: int) -> ImageSet:
     for channel in range(3):
         images[labels == channel, channel] += 120
     classes = tuple(f"color {index}" for index in range(CLASSES))
-    return ImageSet(name=f"synthetic {name}", images=images, labels=labels, classes=classes)
+    return ImageSet(name=name, images=images, labels=labels, classes=classes)
 
 
 def tiny(thing: T) -> T:

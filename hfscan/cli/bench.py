@@ -129,7 +129,7 @@ def run(
         bool,
         typer.Option(
             "--smoke",
-            help="Run every cell on tiny synthetic data, in minutes.",
+            help="Run every cell with tiny networks on tiny synthetic data, in minutes.",
             rich_help_panel=_RUN,
         ),
     ] = False,
@@ -150,13 +150,14 @@ def run(
     from hfscan.bench.defenses import DEFENSES
     from hfscan.bench.results import read_trials, remaining, settings_of
     from hfscan.bench.run import adapted, cells
-    from hfscan.bench.smoke import EPOCHS, WIDTH
+    from hfscan.bench.smoke import EPOCHS, SYNTHETIC, WIDTH
     from hfscan.bench.tasks import TASKS
     from hfscan.cli.loading import prepare
     from hfscan.cli.output import say
 
+    datasets = _chosen("dataset", dataset or (ALL if smoke else "cifar10"), TASKS)
     wanted = cells(
-        datasets=_chosen("dataset", dataset or (ALL if smoke else "cifar10"), TASKS),
+        datasets=[SYNTHETIC + name for name in datasets] if smoke else datasets,
         attacks=_chosen("attack", attack, ATTACKS),
         defenses=_chosen("defense", defense, DEFENSES),
         epochs=epochs or (EPOCHS if smoke else None),
@@ -173,7 +174,8 @@ def run(
     defenses = _defenses(smoke)
 
     def settings(cell: Cell) -> dict[str, Any]:
-        return settings_of(adapted(defenses[cell.defense], flip=TASKS[cell.dataset].flip))
+        flip = smoke or TASKS[cell.dataset].flip
+        return settings_of(adapted(defenses[cell.defense], flip=flip))
 
     todo = remaining(wanted, read_trials(out) if out.exists() else [], settings)
     if not quiet and len(todo) < len(wanted):

@@ -9,7 +9,7 @@ from hfscan.pipeline.calibrating import Calibrated
 from hfscan.reasons import TEST_OUT_OF_TIME
 from hfscan.report.text import p_equation, p_value
 from hfscan.types import AuditReport, TestResult, Verdict
-from hfscan.verdict import P_BACKDOORED, P_SUSPICIOUS, SEVERITY
+from hfscan.verdict import SEVERITY, thresholds
 from hfscan.verify.check import Check
 
 P_FACTOR = 10
@@ -29,14 +29,15 @@ def results_again(
 ) -> Iterator[Check]:
     """Those that the report has: what it shows, and what its verdict is made of."""
     names = [test.name for test in report.tests]
+    limits = thresholds(calibrated.calibration)
     for shown, counted in zip(report.tests, calibrated.applied(report.tests), strict=True):
         made = ours.get(shown.name)
         if made is None or names.count(shown.name) > 1:
             yield Check(shown.name, None, "it cannot be made again by itself")
-        elif not _same(shown.p_value, counted.p_value):
+        elif not _same(shown.p_value, counted.p_value, limits):
             yield Check(shown.name, False, "its p-value is not that of its statistic")
         else:
-            yield result_again(counted, made)
+            yield result_again(counted, made, limits)
 
 
 def missing(
@@ -90,20 +91,25 @@ def inconclusive(looked: AuditReport, report: AuditReport) -> Check:
     return Check("verdict", same, said)
 
 
-def result_again(theirs: TestResult, ours: TestResult) -> Check:
-    """Whether a test says the same again: p-values that agree, and the same class if it stands out."""
+def result_again(theirs: TestResult, ours: TestResult, limits: tuple[float, float]) -> Check:
+    """Whether a test says the same again: p-values that agree, and the same class if it stands out.
+
+    Args:
+        theirs: The report's result, as it is counted.
+        ours: That of the test made again.
+        limits: The `thresholds` of the verdict.
+    """
     if theirs.p_value is None:
         return _without_p(theirs, ours)
     if ours.p_value is None:
         return Check(theirs.name, None, ours.skipped or "it has no p-value")
+    backdoored, suspicious = limits
     found = f"{p_equation(ours.p_value)}, the report has {p_value(theirs.p_value)}"
-    bound = (
-        f"may differ {P_FACTOR}fold, or stay on one side of {P_BACKDOORED:g} and {P_SUSPICIOUS:g}"
-    )
-    other = theirs.p_value < P_SUSPICIOUS and ours.target != theirs.target
+    bound = f"may differ {P_FACTOR}fold, or stay on one side of {backdoored:g} and {suspicious:g}"
+    other = theirs.p_value < suspicious and ours.target != theirs.target
     return Check(
         theirs.name,
-        _same_p(ours.p_value, theirs.p_value) and not other,
+        _same(ours.p_value, theirs.p_value, limits) and not other,
         f"{found} ({bound})" + (", and another class stands out" if other else ""),
     )
 
@@ -120,10 +126,9 @@ def _without_p(theirs: TestResult, ours: TestResult) -> Check:
     )
 
 
-def _same(one: float | None, other: float | None) -> bool:
-    return one == other if one is None or other is None else _same_p(one, other)
-
-
-def _same_p(one: float, other: float) -> bool:
-    sides = [(p < P_BACKDOORED, p < P_SUSPICIOUS) for p in (one, other)]
+def _same(one: float | None, other: float | None, limits: tuple[float, float]) -> bool:
+    """Whether two p-values agree."""
+    if one is None or other is None:
+        return one == other
+    sides = [tuple(p < limit for limit in limits) for p in (one, other)]
     return sides[0] == sides[1] or max(one, other) <= P_FACTOR * min(one, other)
