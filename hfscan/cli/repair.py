@@ -250,7 +250,13 @@ def repair(
         _tuning_from(context, "COMMANDLINE"),
         _tuning_from(context, "ENVIRONMENT", "DEFAULT_MAP"),
     )
-    pushing = {"--to": to, "--dry-run": dry_run, "--create-pr": create_pr is not None}
+    pushing = {
+        "--to": to,
+        "--dry-run": dry_run,
+        "--create-pr": create_pr is not None,
+        "--commit-message": commit_message,
+        "--private" if private else "--public": _given(context, "private", "COMMANDLINE"),
+    }
     wanted = [option for option, given in pushing.items() if given]
     if wanted and not push:
         raise UsageError(f"{wanted[0]} is for a push", "add --push")
@@ -317,12 +323,17 @@ def _tuning_from(context: typer.Context, *places: str) -> dict[str, float]:
     """The options of tuning that are from one of these places, not left at their defaults."""
     from hfscan.cli.method import OF_THE_DEFAULT, OF_TUNING
 
-    sources = {name: context.get_parameter_source(name) for name in OF_THE_DEFAULT + OF_TUNING}
     return {
         name: context.params[name]
-        for name, source in sources.items()
-        if source is not None and source.name in places
+        for name in OF_THE_DEFAULT + OF_TUNING
+        if _given(context, name, *places)
     }
+
+
+def _given(context: typer.Context, name: str, *places: str) -> bool:
+    """Whether an option's value is from one of these places."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name in places
 
 
 def _audited(

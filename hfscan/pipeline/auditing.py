@@ -13,7 +13,7 @@ from hfscan.cluster import Spread
 from hfscan.detectors import Detector
 from hfscan.errors import UsageError
 from hfscan.fmt import Choice, LayerProfile, choose_precision, profile
-from hfscan.model_tests import ModelTest
+from hfscan.model_tests import TESTS, ModelTest
 from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.first_look import first_look
 from hfscan.pipeline.flagging import coverage, flagged, named_detector
@@ -83,6 +83,8 @@ def audit(
         raise UsageError("a time budget is kept on one machine only", "leave out one of them")
     settings = settings or AuditSettings()
     check_settings(settings)
+    if set(settings.tests) == set(TESTS):
+        settings = dataclasses.replace(settings, tests=())
     if detector is None:
         detector = named_detector(settings)
     else:

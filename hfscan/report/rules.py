@@ -121,8 +121,8 @@ _PARTLY_TESTED = Rule(
     text="Not every conv channel of the network was tested.",
     help="""\
 Some conv layers or channels were left out: their kind is not covered, their passes fail, or the time budget
-ended. The report lists them with the reason. The verdict comes from tests of the whole network; where time left out some
-of these, the report says so in the verdict's sentence, and the verdict rests on the others. What is missing here is the evidence channel by channel.
+ended. The report lists them with the reason. The verdict comes from tests of the whole network (`HFS103` says where
+some of these were left out). What is missing here is the evidence channel by channel.
 
 ## What to do
 
@@ -132,9 +132,25 @@ rest of the evidence accordingly.
     level="note",
 )
 
-RULES: dict[str, Rule] = {
-    rule.id: rule for rule in (_BACKDOORED, _SUSPICIOUS, _INCONCLUSIVE, _PICKLE, _PARTLY_TESTED)
-}
+_TESTS_LEFT_OUT = Rule(
+    id="HFS103",
+    name="tests-left-out",
+    text="Not every test of the whole network was made: the verdict rests on the others.",
+    help="""\
+Some of the tests that the verdict comes from were left out: `--tests` chose others, the time budget ended, or they
+could not be made with these images. Each test sees some kinds of backdoor and not others, so fewer of them find
+fewer backdoors. The detection rates that come with hfscan are those of all tests together.
+
+## What to do
+
+Audit without `--tests`, with more time (`--budget`, or none) and with images of every class.
+""",
+    level="note",
+)
+
+_ALL = (_BACKDOORED, _SUSPICIOUS, _INCONCLUSIVE, _PICKLE, _PARTLY_TESTED, _TESTS_LEFT_OUT)
+
+RULES: dict[str, Rule] = {rule.id: rule for rule in _ALL}
 """Id -> rule."""
 
 VERDICT_RULES: dict[str, str] = {
@@ -153,4 +169,7 @@ def raised(report: AuditReport) -> list[Rule]:
         ids.append(_PICKLE.id)
     if report.coverage.untested or any(layer.skipped for layer in report.layers):
         ids.append(_PARTLY_TESTED.id)
+    chosen = bool(report.settings.tests) or any(test.skipped for test in report.tests)
+    if chosen and report.verdict.value != "INCONCLUSIVE":
+        ids.append(_TESTS_LEFT_OUT.id)
     return [RULES[found] for found in ids if found]

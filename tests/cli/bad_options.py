@@ -181,6 +181,14 @@ OPTIONS = [
     Case("repair without images", lambda p: ["repair", "./x"], "MODEL needs --clean-data", code=4),
     Case("rate out of range", repair("--clean-rate", "1"), "--clean-rate cannot be 1.0", code=4),
     Case("--to without --push", repair("--to", "me/x"), "--to is for a push", "--push", code=4),
+    Case("--public alone", repair("--public"), "--public is for a push", "--push", code=4),
+    Case(
+        "title without --push",
+        repair("--commit-message", "x"),
+        "--commit-message is for a push",
+        "--push",
+        code=4,
+    ),
     Case("push unasked", repair("--push", "--to", "me/x"), "a push needs a yes", "--yes", code=4),
     Case(
         "push to nowhere",

@@ -15,7 +15,7 @@ from .sample import audit_report
 def whole(verdict: Verdict) -> AuditReport:
     """An audit that left nothing out."""
     report = audit_report(verdict=verdict)
-    return replace(report, layers=report.layers[:-1])
+    return replace(report, layers=report.layers[:-1], tests=report.tests[:1])
 
 
 @pytest.mark.parametrize("key", RULES)
@@ -39,6 +39,7 @@ def test_ids_stay() -> None:
         "HFS003": ("inconclusive", "note"),
         "HFS101": ("pickle-weights", "warning"),
         "HFS102": ("partly-tested", "note"),
+        "HFS103": ("tests-left-out", "note"),
     }
 
 
@@ -64,10 +65,19 @@ def test_a_module_in_memory_is_no_pickle() -> None:
 
 
 def test_what_was_not_tested() -> None:
-    assert ids(audit_report()) == ["HFS001", "HFS102"]
+    assert ids(audit_report()) == ["HFS001", "HFS102", "HFS103"]
     report = whole(Verdict.NO_BACKDOOR_FOUND)
     assert ids(replace(report, coverage=Coverage(10, 5, 4))) == ["HFS102"]
     assert ids(replace(report, coverage=Coverage(10, 5, 5))) == []
+
+
+def test_tests_that_were_left_out() -> None:
+    report = whole(Verdict.NO_BACKDOOR_FOUND)
+    chosen = replace(report, settings=replace(report.settings, tests=("maximum-margin",)))
+    assert ids(chosen) == ["HFS103"]
+    skipped = replace(report, tests=audit_report().tests)
+    assert ids(skipped) == ["HFS103"]
+    assert ids(replace(skipped, verdict=Verdict.INCONCLUSIVE)) == ["HFS003"]
 
 
 def ids(report: AuditReport) -> list[str]:

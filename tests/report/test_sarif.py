@@ -66,7 +66,7 @@ def test_level_by_verdict(verdict: Verdict, found: tuple[str, str]) -> None:
 
 def test_a_model_without_findings_is_a_run_without_results() -> None:
     report = audit_report(verdict=Verdict.NO_BACKDOOR_FOUND)
-    run = run_of(replace(report, layers=report.layers[:-1]))
+    run = run_of(replace(report, layers=report.layers[:-1], tests=report.tests[:1]))
     assert run["results"] == []
     assert run["invocations"][0]["executionSuccessful"] is True
 
@@ -75,7 +75,7 @@ def test_results_point_at_their_rules() -> None:
     run = run_of(audit_report())
     rules = run["tool"]["driver"]["rules"]
     assert [rule["id"] for rule in rules] == list(RULES)
-    assert len(run["results"]) == 2
+    assert len(run["results"]) == 3
     for result in run["results"]:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
         assert rules[result["ruleIndex"]]["help"]["markdown"]
@@ -129,7 +129,7 @@ def test_fingerprints_hold_on_to_weights_rule_and_target() -> None:
 
 def test_an_accepted_finding_is_suppressed_and_still_there() -> None:
     accepted = Suppression("HFS001", "known, under review", "2030-01-01")
-    first, second = run_of(replace(audit_report(), suppression=accepted))["results"]
+    first, *others = run_of(replace(audit_report(), suppression=accepted))["results"]
     assert first["level"] == "error"
     assert first["suppressions"] == [
         {
@@ -139,7 +139,7 @@ def test_an_accepted_finding_is_suppressed_and_still_there() -> None:
             "properties": {"expires": "2030-01-01"},
         }
     ]
-    assert second["suppressions"] == []
+    assert [other["suppressions"] for other in others] == [[], []]
 
 
 def test_an_acceptance_of_another_rule_suppresses_nothing() -> None:
