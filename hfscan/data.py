@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,15 +12,14 @@ from typing import Any
 from urllib.parse import quote
 
 import datasets
-import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from datasets import Image as ImageFeature
 from datasets.data_files import DataFilesDict
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from hfscan.decoding import broken, decode
 from hfscan.errors import DataError, HubError
 from hfscan.hub.client import hub_cache, hub_errors
 from hfscan.hub.reference import Reference, folder_name, parse_reference
@@ -34,19 +32,6 @@ SPLIT = "test"
 MAX_LABEL = 2**31 - 1
 
 LABEL_MAP = '{"airplane": 0, "automobile": 1}'
-
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What images may be: Pillow would give others to programs beside it, PostScript to Ghostscript."""
-
-MAX_PIXELS = 90_000_000
-"""Of an image before it is cut; one of a few long lines would become gigabytes."""
-
-RESAMPLING = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 
 
 def quiet_datasets() -> None:
@@ -127,7 +112,9 @@ def load_images(
         if isinstance(cell, dict) and cell.get("path"):
             where += f" ({Path(cell['path']).name:.60})"
         file = _file(cell, folders, where)
-        pixels.append(_decode(file, size, crop_pct, interpolation, where))
+        pixels.append(
+            decode(file, size=size, crop_pct=crop_pct, interpolation=interpolation, where=where)
+        )
     return ImageSet(
         name=name,
         images=_stack(pixels, name),
@@ -386,69 +373,10 @@ def _file(cell: Any, folders: Sequence[Path], where: str) -> io.BytesIO | Path:
             return io.BytesIO(cell["bytes"])
         path = _plain(folders[0] / cell["path"])
     except (TypeError, KeyError, ValueError) as error:
-        raise _broken(where, "there is none") from error
+        raise broken(where, "there is none") from error
     if not any(path.is_relative_to(folder) for folder in folders):
-        raise _broken(where, "it names a file outside the data set")
+        raise broken(where, "it names a file outside the data set")
     return path
-
-
-def _decode(
-    file: io.BytesIO | Path,
-    size: tuple[int, int] | None,
-    crop_pct: float,
-    interpolation: str,
-    where: str,
-) -> Tensor:
-    """One image file -> uint8 ``(3, H, W)``."""
-    try:
-        with Image.open(file, formats=FORMATS) as opened:
-            image = _rgb(opened)
-        if size is not None and (image.height, image.width) != size:
-            resample = RESAMPLING.get(interpolation, Image.Resampling.BICUBIC)
-            image = _fit(image, size, crop_pct, resample)
-    except UnidentifiedImageError as error:  # its text has an address in memory
-        raise _broken(where, f"it is none of {', '.join(FORMATS)}") from error
-    except (OSError, ValueError, SyntaxError, MemoryError) as error:
-        raise _broken(where, str(error)) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _broken(where, str(error)) from error
-    pixels = torch.from_numpy(np.array(image))
-    return pixels.permute(2, 0, 1)
-
-
-def _broken(where: str, reason: str) -> DataError:
-    return DataError(
-        f"the image in {where} cannot be read ({reason[:100]})", "remove it from the data set"
-    )
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Any mode as RGB; what is transparent becomes white."""
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        opaque = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        opaque.alpha_composite(image.convert("RGBA"))
-        return opaque.convert("RGB")
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        raise ValueError(f"mode {image.mode} is not an 8-bit image")
-    return image.convert("RGB")
-
-
-def _fit(
-    image: Image.Image, size: tuple[int, int], crop_pct: float, resample: Image.Resampling
-) -> Image.Image:
-    """Resize the shorter side and cut out the center, as timm's evaluation transform does."""
-    height, width = size
-    scale = max(
-        math.floor(height / crop_pct) / image.height, math.floor(width / crop_pct) / image.width
-    )
-    whole = max(width, round(image.width * scale)), max(height, round(image.height * scale))
-    if whole[0] * whole[1] > MAX_PIXELS:
-        raise ValueError(
-            f"{image.width} x {image.height} pixels cannot be cut to {width} x {height}"
-        )
-    resized = image.resize(whole, resample)
-    left, top = (resized.width - width) // 2, (resized.height - height) // 2
-    return resized.crop((left, top, left + width, top + height))
 
 
 def _stack(pixels: Sequence[Tensor], name: str) -> Tensor:

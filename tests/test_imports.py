@@ -47,6 +47,7 @@ RANKS = (
         "cluster",
         "cosines",
         "onednn",
+        "decoding",
     },
     {"weights", "inversion", "unlearn", "fmt", "model_tests", "metrics", "card", "policy"},
     {"checkpoint", "hub"},
