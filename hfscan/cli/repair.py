@@ -368,7 +368,13 @@ def _check_destination(to: str | None, model: str) -> None:
 
     if to is None and not parse_reference(model, "model").id:
         raise UsageError(f"{model} is no repository to push to", "name one: --to owner/name")
-    if to is not None and parse_reference(to, "model").id != to:
+    if to is None:
+        return
+    try:
+        named = parse_reference(to, "model").id
+    except UsageError:
+        named = ""
+    if named != to:
         raise UsageError(f"{to!r} is not a repository to push to", "write it as --to owner/name")
 
 

@@ -204,4 +204,11 @@ OPTIONS = [
         "--to owner/name",
         code=4,
     ),
+    Case(
+        "push to a name without an owner",
+        repair("--push", "--yes", "--to", "foo"),
+        "'foo' is not a repository to push to",
+        "--to owner/name",
+        code=4,
+    ),
 ]
