@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from hfscan.bench.markdown import markdown_table
 from hfscan.bench.tasks import Task
 from hfscan.bench.victims import BENIGN, Victim, Victims
 from hfscan.bench.zoo import MIN_ASR, Animal
@@ -213,10 +214,6 @@ def markdown(measured: Evaluation) -> str:
     """The table of an evaluation, and of each test alone, as Markdown."""
     header, lines = texts(measured)
     alone = [[test, f"{area:.3f}"] for test, area in measured.tests.items()]
-    return "\n\n".join([table(header, lines), table(["test alone", "AUROC"], alone)])
-
-
-def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, its first column to the left."""
-    rows = [header, ["---", *["---:"] * (len(header) - 1)], *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return "\n\n".join(
+        [markdown_table(header, lines), markdown_table(["test alone", "AUROC"], alone)]
+    )

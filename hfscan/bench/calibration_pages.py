@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hfscan.bench.calibrating import Audited, markdown, table
+from hfscan.bench.calibrating import Audited, markdown
 from hfscan.bench.figure import new_figure, write_figure
+from hfscan.bench.markdown import markdown_table
 from hfscan.bench.zoo import MIN_ASR
 from hfscan.calibration import Calibration, Record
 from hfscan.calibration.fitting import TOGETHER, Evaluation, evaluate, judged, left_out_in_turn
@@ -67,14 +68,14 @@ def _page(networks: Sequence[Audited], made: Calibration, measured: Evaluation) 
     )
     found = {test: made.thresholds(test) for test in made.nulls}
     lines = [[test, *(f"{each:.2f}" for each in pair)] for test, pair in found.items() if pair]
-    yield table(["test", f"{made.suspicious_rate:g}", f"{made.backdoored_rate:g}"], lines)
+    yield markdown_table(["test", f"{made.suspicious_rate:g}", f"{made.backdoored_rate:g}"], lines)
     yield "## Every network"
     yield (
         "Statistic of each test, larger is more suspicious; an asterisk where the test names the class of the "
         f"attack. A network with an attack success rate (ASR) below {MIN_ASR:.0%} has no part in the tables above."
     )
     header = ["network", "part", "accuracy", "ASR", "class", *made.nulls, "p-value", "named"]
-    yield table(header, [_line(one, made) for one in networks])
+    yield markdown_table(header, [_line(one, made) for one in networks])
 
 
 def _in_turn(clean: Sequence[Record], made: Calibration) -> Iterator[str]:

@@ -7,6 +7,8 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hfscan.bench.markdown import markdown_table
+
 Figures = tuple[float | None, ...]
 """One figure per metric of a table: fractions, or seconds."""
 
@@ -71,9 +73,7 @@ def legend(table: Table) -> str:
 
 def markdown(table: Table) -> str:
     """A table as Markdown."""
-    header, lines = texts(table)
-    rows = [header, ["---"] * 2 + ["---:"] * len(table.columns), *lines]
-    body = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    body = markdown_table(*texts(table), labels=2)
     return f"**{table.title}**: {legend(table)}\n\n{body}\n"
 
 

@@ -22,9 +22,14 @@ PRIOR_CLASSES = 20
 """How many classes' worth a usual spread counts beside what is seen: the spread of nine figures says little."""
 
 
+def _spread(values: FloatArray) -> float:
+    """The robust standard deviation of values ``(K,)``."""
+    return float(stats.median_abs_deviation(values, scale="normal"))
+
+
 def shrunk(values: FloatArray, usual: float) -> float:
     """The robust spread of values ``(K,)``, drawn toward a usual one where there are few of them."""
-    seen = 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    seen = _spread(values)
     weight = PRIOR_CLASSES / (PRIOR_CLASSES + len(values))
     return float(np.sqrt(weight * usual**2 + (1 - weight) * seen**2))
 
@@ -47,7 +52,7 @@ def stands_out(
     target = int(values.argmax())
     others = np.delete(values, target).astype(np.float32)
     location = float(np.median(others))
-    seen = 1.4826 * float(np.median(np.abs(others - location)))
+    seen = _spread(others)
     spread = max(seen if usual is None else shrunk(others, usual), min_spread)
     statistic = float((values[target] - location) / spread)
     p_value = float(-np.expm1(classes * stats.t.logcdf(statistic, classes - 2)))

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import stats
 from torch import Tensor, nn
 
 from hfscan.bench.defenses.ft import TUNING
@@ -28,9 +29,6 @@ from hfscan.channels import one_image, probing
 from hfscan.half import autocast
 from hfscan.train import FitConfig, fit
 from hfscan.types import FloatArray, ImageSet, Progress, Repaired, silent
-
-CONSISTENCY = 1.4826
-"""Median absolute deviation -> standard deviation of a normal distribution."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,8 +188,8 @@ class _Weight:
 def anomaly_indices(norms: FloatArray) -> FloatArray:
     """How far each class's norm ``(K,)`` is below the median, in consistent deviations ``(K,)``."""
     below = np.median(norms) - norms
-    deviation = CONSISTENCY * np.median(np.abs(below))
-    return np.asarray(below / max(float(deviation), 1e-12), np.float32)
+    deviation = float(stats.median_abs_deviation(norms, scale="normal"))
+    return np.asarray(below / max(deviation, 1e-12), np.float32)
 
 
 def suspects(norms: FloatArray, index: float) -> list[int]:

@@ -57,10 +57,10 @@ def test_without_a_suspect_the_network_is_left_as_it_was(
 
 
 def test_the_anomaly_index() -> None:
-    """(60 - 10) / (1.4826 * 10): the median is 60, the deviations are 50, 10, 0, 10 and 40."""
+    """(60 - 10) / (1.482602 * 10): the median is 60, the deviations are 50, 10, 0, 10 and 40."""
     norms = np.array([10, 50, 60, 70, 100], np.float32)
-    assert anomaly_indices(norms)[0] == pytest.approx(50 / 14.826)
-    assert anomaly_indices(norms)[4] == pytest.approx(-40 / 14.826)
+    assert anomaly_indices(norms)[0] == pytest.approx(50 / 14.82602)
+    assert anomaly_indices(norms)[4] == pytest.approx(-40 / 14.82602)
     assert suspects(norms, 2.0) == [0]  # large norms are no anomaly
     assert suspects(norms, 4.0) == []
 
