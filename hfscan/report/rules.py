@@ -137,13 +137,14 @@ _TESTS_LEFT_OUT = Rule(
     name="tests-left-out",
     text="Not every test of the whole network was made: the verdict rests on the others.",
     help="""\
-Some of the tests that the verdict comes from were left out: `--tests` chose others, the time budget ended, or they
-could not be made with these images. Each test sees some kinds of backdoor and not others, so fewer of them find
-fewer backdoors. The detection rates that come with hfscan are those of all tests together.
+Some of the tests that the verdict comes from were left out: `--tests` chose others, the time budget ended, they
+could not be made with these images, or the fast mode, which a budget brings along, left out the test of feature
+maps. Each test sees some kinds of backdoor and not others, so fewer of them find fewer backdoors. The detection
+rates that come with hfscan are those of all tests together.
 
 ## What to do
 
-Audit without `--tests`, with more time (`--budget`, or none) and with images of every class.
+Audit without `--tests`, without `--budget` (or with more time and `--mode exact`), and with images of every class.
 """,
     level="note",
 )
