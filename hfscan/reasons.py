@@ -7,3 +7,4 @@ NOTHING_TESTED = "none of its conv layers can be tested"
 
 LAYER_OUT_OF_TIME = "the time budget ended before it was tested"
 TEST_OUT_OF_TIME = "the time budget ended before it was done"
+CHANNELS_SCREENED = "channels were tested with a few of the images only"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -51,7 +52,7 @@ def test_one_that_is_far_away_is_not(facts: ModelFacts, monkeypatch: pytest.Monk
     shipping(monkeypatch, far)
     found = Calibrated.of(facts, None)
     assert found.calibration is None
-    assert found.facts is None
+    assert found.facts() is None
     first, second = found.notes((), many(4))
     assert first == UNCALIBRATED
     assert second.startswith(
@@ -70,16 +71,31 @@ def test_rates_of_all_tests_are_not_those_of_some(facts: ModelFacts) -> None:
     """With one test of eight, one attack of twelve was seen; with all, twelve."""
     rates = {"badnets": Rate(3, 3, 3, 3)}
     given = replace(calibration_of(NetworkFacts.of(facts)), rates=rates)
-    calibrated = Calibrated.of(facts, given)
-    names = list(given.nulls)
+    given = replace(given, nulls=dict.fromkeys("abc", given.nulls["one"]))
+    fewer = {"badnets": Rate(3, 2, 1, 2)}
 
-    def said(made: int) -> str:
-        tests = [TestResult(name, 1.0, 0.5, 0, (), "", calibrated=True) for name in names[:made]]
-        return calibrated.notes(tests, many(4))[0]
+    def said(made: str, **without: dict[str, Rate]) -> tuple[str, Mapping[str, Rate]]:
+        tests = [TestResult(name, 1.0, 0.5, 0, (), "", calibrated=True) for name in made]
+        calibrated = Calibrated.of(facts, replace(given, without=without))
+        found = calibrated.facts(tests)
+        assert found is not None
+        return calibrated.notes(tests, many(4))[0], found.rates
 
-    assert said(len(names)).endswith("called suspicious or backdoored: badnets 3 of 3.")
-    assert said(0).endswith("as far as the fitted tail holds.")
-    assert said(1).endswith("Here 1 of the tests was made, which may see far fewer.")
+    note, shown = said("abc", c=fewer)
+    assert note.endswith(
+        "holds. Of networks that had no part in it, so many were called suspicious or backdoored: badnets 3 of 3."
+    )
+    assert shown == rates
+    note, shown = said("ab", c=fewer)
+    assert "Without the c test, which was not made, of networks that had no part in it" in note
+    assert note.endswith("badnets 2 of 3.")
+    assert shown == fewer
+    for made in ("ab", "a"):  # not measured, or too few
+        note, shown = said(made)
+        assert "With all 3 tests, of networks" in note
+        assert note.endswith("made, which may see far fewer.")
+        assert shown == {}
+    assert said("")[0].endswith("as far as the fitted tail holds.")
 
 
 def test_few_images_are_said(facts: ModelFacts) -> None:

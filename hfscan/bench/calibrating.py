@@ -16,7 +16,7 @@ from hfscan.bench.tasks import Task
 from hfscan.bench.victims import BENIGN, Victim, Victims
 from hfscan.bench.zoo import MIN_ASR, Animal
 from hfscan.calibration import Calibration, NetworkFacts, Record
-from hfscan.calibration.fitting import CLEAN, Evaluation, evaluate, fit
+from hfscan.calibration.fitting import CLEAN, Evaluation, evaluate, fit, without_each
 from hfscan.calibration.records import scores_of
 from hfscan.errors import DataError
 from hfscan.jsonl import append_line, read_lines
@@ -168,7 +168,8 @@ def calibrated(
     )
     made = fit(fitting, name=name, description=description)
     measured = evaluate(made, measuring)
-    return replace(made, rates=measured.rates), measured
+    without = without_each(made, measuring)
+    return replace(made, rates=measured.rates, without=without), measured
 
 
 def described(networks: Sequence[Audited]) -> str:

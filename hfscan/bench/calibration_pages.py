@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hfscan.bench.calibrating import Audited, markdown
@@ -10,9 +10,17 @@ from hfscan.bench.figure import new_figure, write_figure
 from hfscan.bench.markdown import markdown_table
 from hfscan.bench.zoo import MIN_ASR
 from hfscan.calibration import Calibration, Record
-from hfscan.calibration.fitting import TOGETHER, Evaluation, evaluate, judged, left_out_in_turn
+from hfscan.calibration.fitting import (
+    CLEAN,
+    TOGETHER,
+    Evaluation,
+    evaluate,
+    judged,
+    left_out_in_turn,
+)
 from hfscan.calibration.null import MIN_NETWORKS
 from hfscan.errors import DataError
+from hfscan.types import Rate
 
 PAGE, FIGURE = "tables.md", "roc.svg"
 
@@ -53,6 +61,11 @@ def _page(networks: Sequence[Audited], made: Calibration, measured: Evaluation) 
     yield "These networks had no part in the fit."
     yield markdown(measured)
     yield f"![ROC curves]({FIGURE})"
+    yield "With one test left out:"
+    yield markdown_table(
+        ["left out", "clean: suspicious or worse", "attacked: the same", "backdoored"],
+        [_left_out(test, rates) for test, rates in {"none": made.rates, **made.without}.items()],
+    )
     yield "## The part that fits"
     yield (
         "Its clean networks are the null distributions themselves, so their line says little; its "
@@ -89,6 +102,19 @@ def _in_turn(clean: Sequence[Record], made: Calibration) -> Iterator[str]:
         f"Each clean network judged by what the other {len(clean) - 1} give: {suspicious} of {len(found)} "
         f"suspicious or worse, {backdoored} backdoored; the smallest p-value is {min(found):.2g}."
     )
+
+
+def _left_out(test: str, rates: Mapping[str, Rate]) -> list[str]:
+    clean, attacked = (
+        [rate for attack, rate in rates.items() if (attack == CLEAN) == is_clean]
+        for is_clean in (True, False)
+    )
+    return [
+        test,
+        f"{sum(r.suspicious for r in clean)} of {sum(r.networks for r in clean)}",
+        f"{sum(r.suspicious for r in attacked)} of {sum(r.networks for r in attacked)}",
+        str(sum(r.backdoored for r in attacked)),
+    ]
 
 
 def _line(one: Audited, made: Calibration) -> list[str]:

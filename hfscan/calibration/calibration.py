@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Calibration:
         suspicious_rate: False-positive rate of SUSPICIOUS or worse, in (0, 1).
         backdoored_rate: False-positive rate of BACKDOORED, in (0, 1).
         rates: Attack -> what became of networks that had no part in the fit; ``"clean"`` for clean ones.
+        without: Test name -> the same rates with that test left out, which says what it adds.
         seeds: Of the zoo's training.
     """
 
@@ -50,6 +51,7 @@ class Calibration:
     suspicious_rate: float = SUSPICIOUS_RATE
     backdoored_rate: float = BACKDOORED_RATE
     rates: Mapping[str, Rate] = field(default_factory=dict)
+    without: Mapping[str, Mapping[str, Rate]] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
 
     def null(self, test: str) -> tuple[float, ...]:
@@ -103,6 +105,17 @@ class Calibration:
                 per_network[index].append((p, self.named[name][index] or 0))
         return [evidence(votes) for votes in per_network if len(votes) == len(names)]
 
+    def rates_of(self, made: Collection[str]) -> Mapping[str, Rate]:
+        """`rates` where these tests are made; empty where that was not measured.
+
+        Args:
+            made: Names of tests.
+        """
+        left_out = [name for name in self.nulls if self.null(name) and name not in made]
+        if len(left_out) > 1:
+            return {}
+        return self.without.get(left_out[0], {}) if left_out else self.rates
+
     def applied(self, tests: Sequence[TestResult]) -> tuple[TestResult, ...]:
         """The results with calibrated p-values, where the tests are calibrated."""
         found = []
@@ -151,9 +164,9 @@ class Calibration:
             and all(len(row) == n for row in self.named.values()),
             "statistics": all(math.isfinite(each) for each in figures),
             "rates": 0 < self.backdoored_rate <= self.suspicious_rate < 1,
-            "measured rates": len(self.rates) <= MAX_TESTS
-            and all(len(key) <= 100 for key in self.rates)
-            and all(map(_adds_up, self.rates.values())),
+            "measured rates": len(self.without) <= MAX_TESTS
+            and all(len(key) <= 100 for key in self.without)
+            and all(map(_are_rates, (self.rates, *self.without.values()))),
             "network facts": all(map(_makes_sense, self.networks)),
         }
         wrong = [name for name, so in fine.items() if not so]
@@ -175,6 +188,14 @@ def load(path: Path) -> Calibration:
     except (OSError, ValueError, RecursionError) as e:
         raise UsageError(f"cannot read {path}: {type(e).__name__}", hint) from e
     return Calibration.from_dict(data)
+
+
+def _are_rates(rates: Mapping[str, Rate]) -> bool:
+    return (
+        len(rates) <= MAX_TESTS
+        and all(len(key) <= 100 for key in rates)
+        and all(map(_adds_up, rates.values()))
+    )
 
 
 def _adds_up(rate: Rate) -> bool:

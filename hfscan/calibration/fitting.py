@@ -152,6 +152,27 @@ def evaluate(calibration: Calibration, records: Sequence[Record]) -> Evaluation:
     return Evaluation(tuple(rows), _alone(calibration, records, attacks), roc)
 
 
+def without_each(calibration: Calibration, records: Sequence[Record]) -> dict[str, dict[str, Rate]]:
+    """What becomes of the networks where one test is left out, for `Calibration.without`.
+
+    Args:
+        calibration: Of all tests.
+        records: Networks that had no part in it.
+
+    Returns:
+        Test name -> attack -> rate.
+    """
+    return {
+        test: evaluate(calibration, [_without(record, test) for record in records]).rates
+        for test in calibration.nulls
+    }
+
+
+def _without(record: Record, test: str) -> Record:
+    others = {name: score for name, score in record.scores.items() if name != test}
+    return replace(record, scores=others)
+
+
 def left_out_in_turn(records: Sequence[Record]) -> list[Outcome]:
     """What calibrations say of clean networks, each fitted with all the others.
 

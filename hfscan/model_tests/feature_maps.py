@@ -21,6 +21,7 @@ from torch import nn
 from hfscan.fmt.profile import profile
 from hfscan.metrics import predict
 from hfscan.model_tests.outlier import stands_out, too_few
+from hfscan.reasons import CHANNELS_SCREENED
 from hfscan.types import (
     AuditSettings,
     FloatArray,
@@ -108,7 +109,7 @@ def _obstacle(tested: Sequence[LayerAudit], images: int) -> str:
     if not tested:
         return "no channel was tested"
     if any((layer.tested < images).any() for layer in tested):
-        return "channels were tested with a few of the images only"
+        return CHANNELS_SCREENED
     return ""
 
 

@@ -128,7 +128,7 @@ def audit(
         layers=layers,
         tests=without_pictures(results),
         seconds=seconds,
-        calibration=calibrated.facts,
+        calibration=calibrated.facts(results),
         notes=(
             *draft.notes,
             *([f"Some layers were tested on this machine: {trouble}."] if trouble else []),

@@ -53,9 +53,12 @@ class Calibrated:
         """The verdict; of results as the tests returned them, or as `applied` did."""
         return conclude(self.applied(tests), self.calibration)
 
-    @property
-    def facts(self) -> CalibrationFacts | None:
-        """What a report says of the calibration."""
+    def facts(self, tests: Sequence[TestResult] = ()) -> CalibrationFacts | None:
+        """What a report says of the calibration.
+
+        Args:
+            tests: What was made of the tests, as `applied` returns them.
+        """
         used = self.calibration
         if used is None:
             return None
@@ -65,7 +68,7 @@ class Calibrated:
             self.distance,
             used.suspicious_rate,
             used.backdoored_rate,
-            used.rates,
+            used.rates_of(_made(tests)),
         )
 
     def notes(self, tests: Sequence[TestResult], clean: ImageSet) -> tuple[str, ...]:
@@ -88,20 +91,31 @@ class Calibrated:
         )
 
 
+def _made(tests: Sequence[TestResult]) -> list[str]:
+    return [test.name for test in tests if test.calibrated and test.p_value is not None]
+
+
 def _rates(used: Calibration, tests: Sequence[TestResult]) -> str:
-    """What the tests together found in other networks; said of all of them only where all were made."""
-    calibrated = [name for name in used.nulls if used.null(name)]
-    made = [test.name for test in tests if test.calibrated and test.p_value is not None]
+    """What these tests together found in other networks; what all of them did where that was not measured."""
+    made = _made(tests)
+    left_out = [name for name in used.nulls if used.null(name) and name not in made]
+    exact = used.rates_of(made)
     rates = [
-        f"{attack} {rate.suspicious} of {rate.networks}" for attack, rate in used.rates.items()
+        f"{attack} {rate.suspicious} of {rate.networks}"
+        for attack, rate in (exact or used.rates).items()
     ]
     if not rates or not made:
         return ""
-    called = f"were called suspicious or backdoored: {', '.join(rates)}."
-    if len(made) == len(calibrated):
-        return f" Of networks that had no part in it, so many {called}"
+    found = (
+        "of networks that had no part in it, so many were called suspicious or backdoored: "
+        f"{', '.join(rates)}."
+    )
+    if not left_out:
+        return f" {found[0].upper()}{found[1:]}"
+    if exact:
+        return f" Without the {left_out[0]} test, which was not made, {found}"
     return (
-        f" With all {len(calibrated)} tests, of networks that had no part in it, so many {called} "
+        f" With all {len(made) + len(left_out)} tests, {found} "
         f"Here {len(made)} of the tests {'was' if len(made) == 1 else 'were'} made, which may see far fewer."
     )
 

@@ -198,7 +198,7 @@ def _as_audited(
 ) -> Calibrated:
     """The calibration to judge by: the given one, or the audit's if it comes with hfscan."""
     calibrated = Calibrated.of(model.facts, calibration)
-    ours, theirs = calibrated.facts, report.calibration
+    ours, theirs = calibrated.facts(), report.calibration
     if calibration is None and theirs and (ours is None or ours.name != theirs.name):
         raise AuditError(
             f"the audit's p-values are from a calibration that does not come with hfscan: {theirs.name}",

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from hfscan.reasons import CHANNELS_SCREENED
+
 if TYPE_CHECKING:  # hfscan.types loads torch, which a list of rules does not need
     from hfscan.types import AuditReport
 
@@ -137,14 +139,14 @@ _TESTS_LEFT_OUT = Rule(
     name="tests-left-out",
     text="Not every test of the whole network was made: the verdict rests on the others.",
     help="""\
-Some of the tests that the verdict comes from were left out: `--tests` chose others, the time budget ended, they
-could not be made with these images, or the fast mode, which a budget brings along, left out the test of feature
-maps. Each test sees some kinds of backdoor and not others, so fewer of them find fewer backdoors. The detection
-rates that come with hfscan are those of all tests together.
+Some of the tests that the verdict comes from were left out: `--tests` chose others, the time budget ended, or they
+could not be made with these images. Each test sees some kinds of backdoor and not others, so fewer of them find
+fewer backdoors; the report's notes quote detection rates. (The fast mode does without the test of feature maps on
+purpose: without it alone, no fewer were found, and this is not raised.)
 
 ## What to do
 
-Audit without `--tests`, without `--budget` (or with more time and `--mode exact`), and with images of every class.
+Audit without `--tests`, with more time (`--budget`, or none) and with images of every class.
 """,
     level="note",
 )
@@ -170,7 +172,7 @@ def raised(report: AuditReport) -> list[Rule]:
         ids.append(_PICKLE.id)
     if report.coverage.untested or any(layer.skipped for layer in report.layers):
         ids.append(_PARTLY_TESTED.id)
-    chosen = bool(report.settings.tests) or any(test.skipped for test in report.tests)
-    if chosen and report.verdict.value != "INCONCLUSIVE":
+    reasons = {test.skipped for test in report.tests} - {"", CHANNELS_SCREENED}
+    if (reasons or report.settings.tests) and report.verdict.value != "INCONCLUSIVE":
         ids.append(_TESTS_LEFT_OUT.id)
     return [RULES[found] for found in ids if found]

@@ -163,7 +163,8 @@ class CalibrationFacts:
         distance: A sentence about how far the model is from them.
         suspicious_rate: False-positive rate of SUSPICIOUS or worse, in (0, 1).
         backdoored_rate: False-positive rate of BACKDOORED, in (0, 1).
-        rates: Attack -> what became of networks that had no part in it; ``"clean"`` for clean ones.
+        rates: Attack -> what became of networks that had no part in it, by the tests that were made here;
+            ``"clean"`` for clean ones. Empty where that was not measured.
     """
 
     name: str

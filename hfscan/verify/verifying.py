@@ -90,7 +90,7 @@ def _other_calibration(calibrated: Calibrated, report: AuditReport) -> str:
     """Why the report's p-values cannot be compared; empty if they can."""
     ours, theirs = (
         f"{facts.name} of {plural(facts.networks, 'clean network')}" if facts else ""
-        for facts in (calibrated.facts, report.calibration)
+        for facts in (calibrated.facts(), report.calibration)
     )
     if ours == theirs:
         return ""

@@ -85,6 +85,7 @@ def test_one_half_fits_and_the_other_measures() -> None:
     assert rates["clean"].networks + rates["all"].networks == len(held_out)
     assert rates["all"].suspicious == rates["all"].named == rates["all"].networks
     assert calibration.rates == measured.rates
+    assert calibration.without.keys() == calibration.nulls.keys()
 
 
 def test_what_the_measuring_half_says_changes_no_threshold() -> None:

@@ -21,7 +21,7 @@ from hfscan.calibration import (
     load,
 )
 from hfscan.calibration.combine import bonferroni, evidence, suspected
-from hfscan.calibration.fitting import evaluate, fit, judged
+from hfscan.calibration.fitting import evaluate, fit, judged, without_each
 from hfscan.calibration.null import leave_one_out, p_value, threshold
 from hfscan.errors import UsageError
 from hfscan.types import Rate, TestResult
@@ -140,6 +140,18 @@ def test_attacks_that_a_test_sees_are_found(calibration: Calibration) -> None:
     assert set(found.rates) == {"clean", "one", "two"}
 
 
+def test_what_is_missed_without_a_test(calibration: Calibration) -> None:
+    held_out = [*records(40, seed=5), *records(6, "one", 6), *records(6, "two", 7)]
+    found = without_each(calibration, held_out)
+    assert list(found) == ["one", "two"]
+    for test, other in (("one", "two"), ("two", "one")):
+        assert found[test][test].suspicious < found[test][other].suspicious == 6
+    whole = replace(calibration, rates={"one": Rate(6, 6, 6, 6)}, without=found)
+    assert whole.rates_of(["one", "two", "three"]) == whole.rates
+    assert whole.rates_of(["one"]) == found["two"]
+    assert whole.rates_of([]) == {}
+
+
 def test_a_test_that_was_not_made_does_not_count(calibration: Calibration) -> None:
     (record,) = records(1, "one")
     alone = replace(record, scores={"one": record.scores["one"]})
@@ -189,7 +201,8 @@ def test_results_get_calibrated_p_values(calibration: Calibration) -> None:
 
 
 def test_round_trip(calibration: Calibration, tmp_path: Path) -> None:
-    whole = replace(calibration, rates={"clean": Rate(12, 1, 0), "badnets": Rate(4, 4, 3, 4)})
+    rates = {"clean": Rate(12, 1, 0), "badnets": Rate(4, 4, 3, 4)}
+    whole = replace(calibration, rates=rates, without={"one": {"clean": Rate(12, 0, 0)}})
     path = tmp_path / "zoo.json"
     path.write_text(json.dumps(whole.to_dict()))
     assert load(path) == whole
@@ -214,6 +227,10 @@ HOSTILE = {
     "rates the wrong way round": change("backdoored_rate", to=0.5),
     "measured": change(
         "rates", to={"clean": {"networks": 1, "suspicious": 2, "backdoored": 0, "named": 0}}
+    ),
+    "measured without a test": change(
+        "without",
+        to={"a": {"clean": {"networks": 1, "suspicious": 2, "backdoored": 0, "named": 0}}},
     ),
     "no networks": change("networks", to=[]),
     "no classes": change(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from markdown_it import MarkdownIt
 
+from hfscan.reasons import CHANNELS_SCREENED
 from hfscan.report.rules import RULES, VERDICT_RULES, Rule, raised
 from hfscan.types import AuditReport, Coverage, Verdict
 
@@ -78,6 +79,8 @@ def test_tests_that_were_left_out() -> None:
     skipped = replace(report, tests=audit_report().tests)
     assert ids(skipped) == ["HFS103"]
     assert ids(replace(skipped, verdict=Verdict.INCONCLUSIVE)) == ["HFS003"]
+    screened = replace(report.tests[0], p_value=None, skipped=CHANNELS_SCREENED)
+    assert ids(replace(report, tests=(report.tests[0], screened))) == []
 
 
 def ids(report: AuditReport) -> list[str]:
