@@ -8,8 +8,10 @@ import pytest
 from torch import nn
 
 import hfscan
-from hfscan.calibration import Calibration, NetworkFacts
+from hfscan.calibration import Calibration, NetworkFacts, Record, Score
+from hfscan.calibration.fitting import fit
 from hfscan.model_tests import MaximumMargin
+from hfscan.pipeline.calibrating import Calibrated
 from hfscan.reasons import LAYER_OUT_OF_TIME, TEST_OUT_OF_TIME
 from hfscan.types import (
     AuditReport,
@@ -428,3 +430,29 @@ def test_p_values_of_a_calibration_that_is_not_here(
     checks = verify(planted_model, tiny_set, replace(report, calibration=facts), channels=1)
     assert (checks[-1].name, checks[-1].agrees) == ("verdict", None)
     assert checks[-1].details.endswith("a calibration that is not here: mine of 3 clean networks")
+
+
+def test_p_values_of_a_calibration_that_was_made_again(
+    planted_model: HubModel, tiny_set: ImageSet, report: AuditReport
+) -> None:
+    """The same name and as many networks, but other statistics: not a lie, and not to be compared."""
+    records = [
+        Record(NetworkFacts.of(planted_model.facts), {"maximum-margin": Score(1 + 0.1 * each, 0)})
+        for each in range(9)
+    ]
+    given = fit(records, name="mine", description="of a test")
+    facts = Calibrated.of(planted_model.facts, given).facts()
+    assert facts is not None
+    other = replace(report, calibration=replace(facts, fingerprint="0" * 12))
+    checks = verify(planted_model, tiny_set, other, calibration=given, channels=1)
+    assert (checks[-1].name, checks[-1].agrees) == ("verdict", None)
+    assert checks[-1].details.endswith("not here: mine of 9 clean networks (000000000000)")
+    for known in (facts, replace(facts, fingerprint="")):
+        again = verify(
+            planted_model,
+            tiny_set,
+            replace(report, calibration=known),
+            calibration=given,
+            channels=1,
+        )
+        assert "not here" not in again[-1].details

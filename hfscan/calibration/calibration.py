@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -53,6 +54,13 @@ class Calibration:
     rates: Mapping[str, Rate] = field(default_factory=dict)
     without: Mapping[str, Mapping[str, Rate]] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """What the p-values and the verdict follow from, in 12 hexadecimal digits."""
+        rates = (self.suspicious_rate, self.backdoored_rate)
+        what = json.dumps([rates, dict(self.nulls), dict(self.named)], sort_keys=True)
+        return hashlib.sha256(what.encode()).hexdigest()[:12]
 
     def null(self, test: str) -> tuple[float, ...]:
         """Statistics of clean networks, sorted; empty if there are too few to say anything."""

@@ -69,6 +69,7 @@ class Calibrated:
             used.suspicious_rate,
             used.backdoored_rate,
             used.rates_of(_made(tests)),
+            used.fingerprint,
         )
 
     def notes(self, tests: Sequence[TestResult], clean: ImageSet) -> tuple[str, ...]:

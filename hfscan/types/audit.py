@@ -165,6 +165,7 @@ class CalibrationFacts:
         backdoored_rate: False-positive rate of BACKDOORED, in (0, 1).
         rates: Attack -> what became of networks that had no part in it, by the tests that were made here;
             ``"clean"`` for clean ones. Empty where that was not measured.
+        fingerprint: Of what the p-values follow from, 12 hexadecimal digits; empty in older reports.
     """
 
     name: str
@@ -173,6 +174,7 @@ class CalibrationFacts:
     suspicious_rate: float
     backdoored_rate: float
     rates: Mapping[str, Rate] = field(default_factory=dict)
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)

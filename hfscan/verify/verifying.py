@@ -15,7 +15,15 @@ from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.first_look import first_look
 from hfscan.pipeline.testing import judge, limits_of, make_tests, run_as_audit
 from hfscan.report.text import plural
-from hfscan.types import AuditReport, HubModel, ImageSet, Progress, TestResult, silent
+from hfscan.types import (
+    AuditReport,
+    CalibrationFacts,
+    HubModel,
+    ImageSet,
+    Progress,
+    TestResult,
+    silent,
+)
 from hfscan.verify.channels import channels_again, choose, covered, flags, layers
 from hfscan.verify.check import Check
 from hfscan.verify.inputs import clean_images, images, weights
@@ -88,15 +96,23 @@ def agreement(checks: Sequence[Check]) -> bool | None:
 
 def _other_calibration(calibrated: Calibrated, report: AuditReport) -> str:
     """Why the report's p-values cannot be compared; empty if they can."""
-    ours, theirs = (
-        f"{facts.name} of {plural(facts.networks, 'clean network')}" if facts else ""
-        for facts in (calibrated.facts(), report.calibration)
-    )
-    if ours == theirs:
+    ours, theirs = calibrated.facts(), report.calibration
+    if theirs is None:
+        if ours is None:
+            return ""
+        return f"its p-values are from no calibration, an audit here has {_named(ours)}"
+    if (
+        ours is not None
+        and (ours.name, ours.networks) == (theirs.name, theirs.networks)
+        and theirs.fingerprint in ("", ours.fingerprint)
+    ):
         return ""
-    if theirs:
-        return f"its p-values are from a calibration that is not here: {theirs}"
-    return f"its p-values are from no calibration, an audit here has {ours}"
+    return f"its p-values are from a calibration that is not here: {_named(theirs)}"
+
+
+def _named(facts: CalibrationFacts) -> str:
+    digits = f" ({facts.fingerprint})" if facts.fingerprint else ""
+    return f"{facts.name} of {plural(facts.networks, 'clean network')}{digits}"
 
 
 def _results(
