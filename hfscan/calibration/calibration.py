@@ -113,13 +113,17 @@ class Calibration:
                 per_network[index].append((p, self.named[name][index] or 0))
         return [evidence(votes) for votes in per_network if len(votes) == len(names)]
 
+    def left_out(self, made: Collection[str]) -> list[str]:
+        """The calibrated tests that are not among these names."""
+        return [name for name in self.nulls if self.null(name) and name not in made]
+
     def rates_of(self, made: Collection[str]) -> Mapping[str, Rate]:
         """`rates` where these tests are made; empty where that was not measured.
 
         Args:
             made: Names of tests.
         """
-        left_out = [name for name in self.nulls if self.null(name) and name not in made]
+        left_out = self.left_out(made)
         if len(left_out) > 1:
             return {}
         return self.without.get(left_out[0], {}) if left_out else self.rates

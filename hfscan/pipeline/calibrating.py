@@ -99,7 +99,7 @@ def _made(tests: Sequence[TestResult]) -> list[str]:
 def _rates(used: Calibration, tests: Sequence[TestResult]) -> str:
     """What these tests together found in other networks; what all of them did where that was not measured."""
     made = _made(tests)
-    left_out = [name for name in used.nulls if used.null(name) and name not in made]
+    left_out = used.left_out(made)
     exact = used.rates_of(made)
     rates = [
         f"{attack} {rate.suspicious} of {rate.networks}"
