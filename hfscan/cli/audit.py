@@ -77,8 +77,8 @@ def audit(
     mode: Annotated[
         ModeName | None,
         typer.Option(
-            help="Test every channel with every image (exact), or screen the channels first (fast); "
-            "default: fast if there is a --budget.",
+            help="Test every channel with every image (exact), or screen the channels first (fast): the verdict "
+            "is as good, the flagged channels are others. Default: fast if there is a --budget.",
             show_default=False,
             rich_help_panel=_FMT,
         ),
@@ -182,6 +182,7 @@ def audit(
     from hfscan.calibration import load
     from hfscan.cli.loading import load_inputs, prepare, read_map
     from hfscan.cli.output import bars, parse_outputs, say
+    from hfscan.cli.patience import hinting
     from hfscan.cli.policy import read_policy
     from hfscan.cli.quantities import parse_duration, parse_size
     from hfscan.cli.report import deliver
@@ -251,7 +252,9 @@ def audit(
                 spread=None
                 if backend == "local"
                 else partial(CLUSTERS[backend], address=scheduler),
-                progress=progress,
+                progress=progress
+                if quiet or settings.mode == "fast"
+                else hinting(progress, effort),
             )
     except KeyboardInterrupt:
         if not quiet:

@@ -25,6 +25,9 @@ from hfscan.types import (
     silent,
 )
 
+TESTING = "testing channels"
+"""What the progress bar says."""
+
 TICKS = 1000
 """Steps of the progress bar: layers deep in the network cost more than the first ones."""
 
@@ -166,7 +169,7 @@ class Pace:
         self._exact = {e.name: e.channels * images * costs[e.name] for e in layers}
         self._planned = {e.name: usual.pairs(e.channels) * costs[e.name] for e in layers}
         self._left = sum(self._exact.values())
-        self._ticks = Ticks(progress, "testing channels", sum(self._planned.values()))
+        self._ticks = Ticks(progress, TESTING, sum(self._planned.values()))
         self._layer, self._done = 0.0, 0.0
         self._cost = 1.0
         self._began = time.perf_counter()

@@ -188,12 +188,14 @@ def p_equation(value: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as ``0.4 s``, ``52 s`` or ``3 min 12 s``; what is not finite as ``n/a``."""
+    """Seconds as ``0.4 s``, ``52 s``, ``3 min 12 s`` or ``2 h 5 min``; what is not finite as ``n/a``."""
     if not math.isfinite(seconds):
         return NOT_KNOWN
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 

@@ -154,6 +154,7 @@ def test_numbers() -> None:
     )
     assert (p_equation(1e-9), p_equation(0.5)) == ("p < 0.0001", "p = 0.500")
     assert [duration(x) for x in (0, 9.94, 51.6, 192)] == ["0.0 s", "9.9 s", "52 s", "3 min 12 s"]
+    assert [duration(x) for x in (3599, 3600, 7530)] == ["59 min 59 s", "1 h 0 min", "2 h 5 min"]
     assert (plural(1, "class"), plural(1200, "class"), plural(0, "image")) == (
         ("1 class", "1,200 classes", "0 images")
     )
