@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--attack", default="", help="none is the example network")
     parser.add_argument("--rate", type=float, nargs="+", default=[0.01, 0.03, 0.06])
     parser.add_argument("--unlearn", action="store_true", help="repair the network after erasing")
+    parser.add_argument("--epochs", type=int, default=RepairSettings().epochs, help="of the repair")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -61,7 +62,7 @@ def main() -> None:
     inverted.renew(net)
     changes = inverted_tac(net, clean, inverted.triggers)
     show(f"triggers: {', '.join(inverted.kinds)}; before: {measure(net, test, triggered, TARGET)}")
-    settings = RepairSettings(flip=task.settings.flip)
+    settings = RepairSettings(flip=task.settings.flip, epochs=options.epochs)
     for rate in options.rate:
         channels = largest(changes, rate) if rate else {}
         erased = erase(net, channels, one_image(net, clean))
