@@ -420,6 +420,25 @@ def test_repair_removes_the_flow(
     assert (flow(again.layers[0], again.clean_predictions, TARGET) < 0.2).all()
 
 
+def test_a_repair_makes_the_tests_that_the_audit_made(
+    planted_model: HubModel,
+    planted_report: AuditReport,
+    tiny_set: ImageSet,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    two = {name: TESTS[name] for name in ("maximum-margin", "vulnerability")}
+    monkeypatch.setattr("hfscan.pipeline.testing.TESTS", two)
+    (margins,) = planted_report.tests
+    late = replace(margins, name="vulnerability", skipped="no time was left for it")
+    for tests, made in (((margins, late), {margins.name}), ((), set(two))):
+        report = replace(planted_report, tests=tests)
+        _, result = hfscan.repair(
+            planted_model, report, tiny_set, settings=TUNING, defense=Silenced()
+        )
+        assert {test.name for test in result.tests_before} == made
+        assert {test.name for test in result.tests_after} == made
+
+
 def test_erasing_alone(
     planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
 ) -> None:

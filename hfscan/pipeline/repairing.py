@@ -16,11 +16,12 @@ from hfscan.fmt import (
 )
 from hfscan.inversion import Additive, Blend, Patch, Smooth, Warp
 from hfscan.metrics import accuracy, interval
+from hfscan.model_tests import ModelTest
 from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.inputs import check_repair_settings, fitted
 from hfscan.pipeline.pictures import without_pictures
 from hfscan.pipeline.proof import prove
-from hfscan.pipeline.testing import run_tests, timed
+from hfscan.pipeline.testing import run_tests, tests_of_network, timed
 from hfscan.train import FitConfig, fit
 from hfscan.types import (
     AuditReport,
@@ -107,13 +108,14 @@ def repair(
         repaired = (defense or flow).repair(
             model.net, tuning, seed=settings.seed, progress=progress
         )
+    tests = _made_by(report, model.net, held_out)
     with timed(seconds, "tests before"):
         tests_before = calibrated.applied(
-            run_tests(model.net, held_out, seed=settings.seed, progress=progress)
+            run_tests(model.net, held_out, tests, seed=settings.seed, progress=progress)
         )
     with timed(seconds, "tests after"):
         tests_after = calibrated.applied(
-            run_tests(repaired.net, held_out, seed=settings.seed, progress=progress)
+            run_tests(repaired.net, held_out, tests, seed=settings.seed, progress=progress)
         )
     proof = None
     if report.target is not None:
@@ -205,6 +207,12 @@ def _as_audited(
             "pass it with --calibration, or audit again without it",
         )
     return calibrated
+
+
+def _made_by(report: AuditReport, net: nn.Module, clean: ImageSet) -> list[ModelTest] | None:
+    """The tests of the network as a whole that the audit made; None, which is all of them, if it made none."""
+    made = {test.name for test in report.tests if not test.skipped}
+    return [test for test in tests_of_network(net, clean) if test.name in made] or None
 
 
 def _parameters(defense: Defense) -> dict[str, Any]:

@@ -62,6 +62,11 @@ def make_tests(
     return [make(most) for name, make in TESTS.items() if not names or name in names]
 
 
+def tests_of_network(net: nn.Module, clean: ImageSet) -> list[ModelTest]:
+    """All of the registry that look at the network as a whole, not at what an audit has seen of the channels."""
+    return [test for test in make_tests((), net, clean) if not isinstance(test, ChannelTest)]
+
+
 def run_tests(
     net: nn.Module,
     clean: ImageSet,
@@ -82,7 +87,7 @@ def run_tests(
         progress: Shaped like ``rich.progress.track``.
     """
     if tests is None:
-        tests = [test for test in make_tests((), net, clean) if not isinstance(test, ChannelTest)]
+        tests = tests_of_network(net, clean)
     with probing(net):
         half = _half(net, clean, seed, precision) if any(map(_tolerates_half, tests)) else net
         return tuple(
