@@ -2,7 +2,8 @@
 
 With a calibration: the p-values of the calibrated tests that name the same class are combined (Fisher), and how
 strongly they speak together is compared with what they say of clean networks; the thresholds are the calibration's false-positive
-rates. Without one: the smallest p-value of the tests' own formulas, corrected for their number (Bonferroni).
+rates. Tests that the calibration does not know count beside them, by their own formulas. Without one: the smallest p-value of
+the tests' own formulas, corrected for their number (Bonferroni).
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ P_STRONG, P_SIGNIFICANT, P_SILENT = 0.001, 0.02, 0.2
 
 MIN_SKILL = 0.25
 """Least share of the way from chance to perfect that a network must get on the clean images."""
+
+NO_FORMULA = "it has a p-value here only with a calibration"
+"""Why a test that was made does not count."""
 
 SEVERITY = {Verdict.BACKDOORED: 2, Verdict.SUSPICIOUS: 1}
 """Of the verdicts that are findings."""
@@ -58,16 +62,17 @@ def conclude(tests: Sequence[TestResult], calibration: Calibration | None = None
     """Combine the model-level tests.
 
     Args:
-        tests: Their results; those with calibrated p-values (`Calibration.applied`) count if there is a
-            calibration, all of them if there is none.
+        tests: Their results. With a calibration those count that have calibrated p-values (`Calibration.applied`)
+            or that it does not know, such as the caller's own; without one all that have a p-value.
         calibration: That the p-values are from, if any.
     """
     made = _made(tests)
-    counted = [test for test in made if test.calibrated] if calibration is not None else made
+    counted = [test for test in made if calibration is None or _counts(test, calibration)]
     combined = _combined(counted, calibration)
     if combined is None:
         reasons = [f"{test.name}: {test.skipped}" for test in tests if test.skipped]
         reasons += [f"{test.name}: it is not calibrated" for test in made if test not in counted]
+        reasons += [f"{test.name}: {NO_FORMULA}" for test in without_p_value(tests)]
         why = "; ".join(reasons) or "none was run"
         return Conclusion(Verdict.INCONCLUSIVE, f"no model-level test could be made ({why})")
     strongest = _strongest(counted, calibration)
@@ -109,8 +114,17 @@ def disagreements(tests: Sequence[TestResult], label: Callable[[int], str]) -> l
     return found
 
 
+def without_p_value(tests: Sequence[TestResult]) -> list[TestResult]:
+    """Those that were made, and do not count: their figures are compared with those of a calibration only."""
+    return [test for test in tests if test.p_value is None and not test.skipped]
+
+
 def _made(tests: Sequence[TestResult]) -> list[TestResult]:
     return [test for test in tests if test.p_value is not None]
+
+
+def _counts(test: TestResult, calibration: Calibration) -> bool:
+    return test.calibrated or test.name not in calibration.nulls
 
 
 def _p(test: TestResult) -> float:
@@ -122,7 +136,12 @@ def _combined(tests: Sequence[TestResult], calibration: Calibration | None) -> f
         return None
     if calibration is None:
         return bonferroni([_p(test) for test in tests])
-    return calibration.combined({test.name: (_p(test), test.target or 0) for test in tests})
+    votes = {test.name: (_p(test), test.target or 0) for test in tests if test.calibrated}
+    together = calibration.combined(votes)
+    parts = [] if together is None else [together]
+    if alone := [_p(test) for test in tests if not test.calibrated]:
+        parts.append(bonferroni(alone))
+    return bonferroni(parts) if parts else None
 
 
 def _strongest(tests: Sequence[TestResult], calibration: Calibration | None) -> TestResult:

@@ -106,3 +106,19 @@ def test_few_images_are_said(facts: ModelFacts) -> None:
         (many(4).sample(40, seed=0), "with 40 images of 4 of 4 classes the p-values are less"),
     ):
         assert said in calibrated.notes((), clean)[-1]
+
+
+def test_figures_of_another_calibration_are_not_compared(
+    facts: ModelFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = NetworkFacts.of(facts)
+    found = Calibrated.of(facts, calibration_of(network))
+    theirs = found.facts()
+    assert theirs is not None
+    assert found.differs(theirs) == found.differs(replace(theirs, fingerprint="")) == ""
+    made_again = replace(calibration_of(network), suspicious_rate=0.3)
+    assert "zoo of 9 clean networks" in Calibrated.of(facts, made_again).differs(theirs)
+    assert "from no calibration" in found.differs(None)
+    shipping(monkeypatch)
+    assert "is not here: zoo" in Calibrated.of(facts, None).differs(theirs)
+    assert Calibrated.of(facts, None).differs(None) == ""

@@ -574,6 +574,21 @@ class Unchanged:
         return Repaired(copy.deepcopy(net))
 
 
+def test_tests_that_did_not_see_the_backdoor_say_nothing_of_its_repair(
+    planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
+) -> None:
+    for target, verdict in (
+        (TARGET, Verdict.NO_BACKDOOR_FOUND),
+        (None, Verdict.NO_BACKDOOR_FOUND),
+        (TARGET + 1, Verdict.INCONCLUSIVE),
+    ):
+        report = replace(planted_report, target=target)
+        _, result = hfscan.repair(
+            planted_model, report, tiny_set, settings=TUNING, defense=Silenced()
+        )
+        assert result.verdict_after is verdict
+
+
 def test_few_held_out_images_are_no_excuse(
     planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
 ) -> None:
@@ -589,7 +604,7 @@ def test_an_audit_with_a_calibration_that_is_not_here(
     planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
 ) -> None:
     theirs = replace(planted_report, calibration=CalibrationFacts("mine", 9, "", 0.02, 0.002))
-    with pytest.raises(AuditError, match="does not come with hfscan: mine") as caught:
+    with pytest.raises(AuditError, match="a calibration that is not here: mine of 9") as caught:
         hfscan.repair(planted_model, theirs, tiny_set, settings=TUNING)
     assert "--calibration" in caught.value.hint
 

@@ -130,12 +130,32 @@ def test_the_reason_names_a_test_of_the_class() -> None:
     assert "two" in conclusion.reason
 
 
-def test_only_calibrated_tests_count_with_a_calibration() -> None:
-    tests = (made(0.0, "four"), *calibrated(("one", 1.5, 1)))
-    assert conclude(tests, ZOO).verdict is Verdict.NO_BACKDOOR_FOUND
-    alone = conclude((made(0.0, "four"),), ZOO)
+def test_a_test_that_the_calibration_does_not_know_counts_beside_the_others() -> None:
+    ours = calibrated(("one", 1.5, 1))
+    by_itself = conclude(ours, ZOO).p_value
+    assert by_itself is not None
+    found = conclude((made(0.0004, "four", 2), *ours), ZOO)
+    assert (found.verdict, found.target, found.p_value) == (Verdict.BACKDOORED, 2, 0.0008)
+    quiet = conclude((made(0.9, "four"), *ours), ZOO)
+    assert quiet.verdict is Verdict.NO_BACKDOOR_FOUND
+    assert quiet.p_value == min(1.0, 2 * by_itself)
+    assert conclude((made(0.0004, "four"),), ZOO).verdict is Verdict.BACKDOORED
+
+
+def test_a_test_that_too_few_clean_networks_had_does_not_count() -> None:
+    nulls = {**ZOO.nulls, "one": (1.0, *[None] * 11)}
+    poor = replace(ZOO, nulls=nulls)
+    alone = conclude(poor.applied((made(0.0, "one"),)), poor)
     assert alone.verdict is Verdict.INCONCLUSIVE
-    assert "four: it is not calibrated" in alone.reason
+    assert "one: it is not calibrated" in alone.reason
+
+
+def test_a_figure_without_a_p_value_is_no_verdict() -> None:
+    figure = replace(made(0.5), p_value=None)
+    conclusion = conclude((figure,))
+    assert conclusion.verdict is Verdict.INCONCLUSIVE
+    assert "one: it has a p-value here only with a calibration" in conclusion.reason
+    assert conclude((figure, made(0.5, "two"))).verdict is Verdict.NO_BACKDOOR_FOUND
 
 
 def test_disagreements() -> None:

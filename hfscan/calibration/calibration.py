@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hfscan.calibration import null
-from hfscan.calibration.combine import Vote, evidence
+from hfscan.calibration.combine import Vote, bonferroni, evidence
 from hfscan.calibration.records import NetworkFacts
 from hfscan.errors import UsageError
 from hfscan.types import Rate, TestResult
@@ -86,7 +86,7 @@ class Calibration:
         """Probability of tests that speak as strongly together in a clean network.
 
         Compared with the clean networks of which all of them were made; where these are too few, without the test
-        that was made of the fewest.
+        that was made of the fewest, which then counts by itself (Bonferroni).
 
         Args:
             votes: Test name -> calibrated p-value and the class that the test names.
@@ -96,11 +96,13 @@ class Calibration:
         """
         names = [name for name in votes if self.null(name)]
         names.sort(key=lambda name: len(self.null(name)), reverse=True)
+        alone: list[float] = []
         while names:
             clean = self._evidence(names)
             if len(clean) >= null.MIN_NETWORKS:
-                return null.p_value(clean, evidence([votes[name] for name in names]))
-            names.pop()
+                together = null.p_value(clean, evidence([votes[name] for name in names]))
+                return bonferroni([together, bonferroni(alone)]) if alone else together
+            alone.append(votes[names.pop()][0])
         return None
 
     def _evidence(self, names: Sequence[str]) -> list[float]:

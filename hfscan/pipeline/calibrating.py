@@ -9,7 +9,7 @@ from hfscan.calibration import Calibration, NetworkFacts, closest, distance, is_
 from hfscan.model_tests import TriggerInversion
 from hfscan.report.text import plural
 from hfscan.types import CalibrationFacts, ImageSet, ModelFacts, TestResult
-from hfscan.verdict import Conclusion, conclude
+from hfscan.verdict import Conclusion, conclude, without_p_value
 
 ENOUGH_IMAGES = TriggerInversion.images
 """Clean images that a test takes of those that it is given, at most."""
@@ -72,6 +72,25 @@ class Calibrated:
             used.fingerprint,
         )
 
+    def differs(self, theirs: CalibrationFacts | None) -> str:
+        """Why a report's p-values cannot be compared with those that these are; empty if they can.
+
+        Args:
+            theirs: Of the report.
+        """
+        ours = self.facts()
+        if theirs is None:
+            if ours is None:
+                return ""
+            return f"its p-values are from no calibration, an audit here has {_named(ours)}"
+        if (
+            ours is not None
+            and (ours.name, ours.networks) == (theirs.name, theirs.networks)
+            and theirs.fingerprint in ("", ours.fingerprint)
+        ):
+            return ""
+        return f"its p-values are from a calibration that is not here: {_named(theirs)}"
+
     def notes(self, tests: Sequence[TestResult], clean: ImageSet) -> tuple[str, ...]:
         """Sentences for the reader.
 
@@ -82,7 +101,7 @@ class Calibrated:
         used = self.calibration
         if used is None:
             too_far = f"The closest calibration is too far away to be used. {self.distance}"
-            return (UNCALIBRATED, too_far) if self.distance else (UNCALIBRATED,)
+            return (UNCALIBRATED, *([too_far] if self.distance else []), *_uncounted(tests))
         return (
             f"Calibrated with {len(used.networks)} clean networks ({used.name}): at most "
             f"{100 * used.suspicious_rate:g} % of clean networks are called suspicious and "
@@ -90,6 +109,11 @@ class Calibrated:
             self.distance,
             *_few(clean, self.classes),
         )
+
+
+def _named(facts: CalibrationFacts) -> str:
+    digits = f" ({facts.fingerprint})" if facts.fingerprint else ""
+    return f"{facts.name} of {plural(facts.networks, 'clean network')}{digits}"
 
 
 def _made(tests: Sequence[TestResult]) -> list[str]:
@@ -119,6 +143,17 @@ def _rates(used: Calibration, tests: Sequence[TestResult]) -> str:
         f" With all {len(made) + len(left_out)} tests, {found} "
         f"Here {len(made)} of the tests {'was' if len(made) == 1 else 'were'} made, which may see far fewer."
     )
+
+
+def _uncounted(tests: Sequence[TestResult]) -> list[str]:
+    """A sentence about tests that say nothing without a calibration."""
+    names = [test.name for test in without_p_value(tests)]
+    if not names:
+        return []
+    return [
+        f"Without a calibration these tests do not count: {', '.join(names)}. With few classes or few images not even a "
+        "trigger that leads every image to one class would stand out; figures of feature maps can only be compared."
+    ]
 
 
 def _few(clean: ImageSet, classes: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ from hfscan.types import (
     Repaired,
     RepairReport,
     RepairSettings,
+    TestResult,
     Verdict,
     silent,
 )
@@ -145,7 +147,9 @@ def repair(
         tests_before=without_pictures(tests_before),
         tests_after=without_pictures(tests_after),
         verdict_after=(
-            Verdict.INCONCLUSIVE if meaningless else calibrated.conclude(tests_after).verdict
+            Verdict.INCONCLUSIVE
+            if meaningless
+            else _after(calibrated, report.target, tests_before, tests_after)
         ),
         weights_sha256=digest,
         unlearned=repaired.unlearned,
@@ -195,16 +199,27 @@ class FlowRepair:
         return Repaired(erased, channels, how, rate, triggers)
 
 
+def _after(
+    calibrated: Calibrated,
+    target: int | None,
+    before: Sequence[TestResult],
+    after: Sequence[TestResult],
+) -> Verdict:
+    """What the tests say of the repaired network; nothing, if they do not see in the old one what the audit saw."""
+    verdict = calibrated.conclude(after).verdict
+    seen = target is None or calibrated.conclude(before).target == target
+    return Verdict.INCONCLUSIVE if verdict is Verdict.NO_BACKDOOR_FOUND and not seen else verdict
+
+
 def _as_audited(
     model: HubModel, report: AuditReport, calibration: Calibration | None
 ) -> Calibrated:
     """The calibration to judge by: the given one, or the audit's if it comes with hfscan."""
     calibrated = Calibrated.of(model.facts, calibration)
-    ours, theirs = calibrated.facts(), report.calibration
-    if calibration is None and theirs and (ours is None or ours.name != theirs.name):
+    if differ := calibrated.differs(report.calibration):
         raise AuditError(
-            f"the audit's p-values are from a calibration that does not come with hfscan: {theirs.name}",
-            "pass it with --calibration, or audit again without it",
+            f"the audit cannot be compared: {differ}",
+            "pass its calibration with --calibration, or audit again",
         )
     return calibrated
 

@@ -52,14 +52,20 @@ def repair_sentence(report: RepairReport) -> str:
 
 
 def target_sentences(report: RepairReport, quote: Quote) -> list[str]:
-    """Per test that was made twice: its p-value before and after."""
+    """Per test that was made twice: its p-value before and after; and whether that means anything."""
     after = {test.name: test for test in report.tests_after if not test.skipped}
-    return [
+    lines = [
         f"{quote(test.name)} test: {p_equation(test.p_value)} before, "
         f"{p_equation(after[test.name].p_value)} after."
         for test in report.tests_before
         if not test.skipped and test.name in after
     ]
+    if repair_outcome(report) == "untested":
+        lines.append(
+            f"With {plural(report.before.images, 'held-out image')} the tests do not see in the network as it was "
+            "what the audit saw, so that they say nothing about the repair: use more clean images."
+        )
+    return lines
 
 
 def proof_sentences(report: RepairReport, quote: Quote) -> list[str]:

@@ -14,10 +14,8 @@ from hfscan.pipeline import check_settings, fitted
 from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.first_look import first_look
 from hfscan.pipeline.testing import judge, limits_of, make_tests, run_as_audit
-from hfscan.report.text import plural
 from hfscan.types import (
     AuditReport,
-    CalibrationFacts,
     HubModel,
     ImageSet,
     Progress,
@@ -74,7 +72,7 @@ def verify(
     if looked.reason:
         return [*checks, inconclusive(looked, report)]
     calibrated = Calibrated.of(model.facts, calibration)
-    if differ := _other_calibration(calibrated, report):
+    if differ := calibrated.differs(report.calibration):
         return [*checks, Check("verdict", None, differ)]
     ours = _results(model, clean, report, calibrated, memory, progress)
     tests = [*results_again(report, calibrated, ours), *missing(report, ours, looked)]
@@ -92,27 +90,6 @@ def agreement(checks: Sequence[Check]) -> bool | None:
     if any(check.agrees is False for check in checks):
         return False
     return checks[-1].agrees
-
-
-def _other_calibration(calibrated: Calibrated, report: AuditReport) -> str:
-    """Why the report's p-values cannot be compared; empty if they can."""
-    ours, theirs = calibrated.facts(), report.calibration
-    if theirs is None:
-        if ours is None:
-            return ""
-        return f"its p-values are from no calibration, an audit here has {_named(ours)}"
-    if (
-        ours is not None
-        and (ours.name, ours.networks) == (theirs.name, theirs.networks)
-        and theirs.fingerprint in ("", ours.fingerprint)
-    ):
-        return ""
-    return f"its p-values are from a calibration that is not here: {_named(theirs)}"
-
-
-def _named(facts: CalibrationFacts) -> str:
-    digits = f" ({facts.fingerprint})" if facts.fingerprint else ""
-    return f"{facts.name} of {plural(facts.networks, 'clean network')}{digits}"
 
 
 def _results(
