@@ -208,9 +208,15 @@ class _Tournament:
         per_pass = max(1, self.batch_size // chosen.indices.shape[1])
         for some in torch.arange(len(targets)).split(per_pass):
             mine = parameters[some].detach().requires_grad_()
-            indices = chosen.indices[some].flatten().to(parameters.device)
-            losses = self._losses(self.images.seen[indices], mine, targets[some])[0]
-            (gradient,) = torch.autograd.grad((losses * fine[some]).sum(), mine)
+            parts = zip(
+                chosen.indices[some].to(parameters.device).split(self.batch_size, 1),
+                fine[some].split(self.batch_size, 1),
+                strict=True,
+            )
+            gradient = torch.zeros_like(mine)
+            for indices, counts in parts:
+                losses = self._losses(self.images.seen[indices.flatten()], mine, targets[some])[0]
+                gradient += torch.autograd.grad((losses * counts).sum(), mine)[0]
             gradients.append(gradient / fine[some].sum(1).clamp_min(1).view(-1, 1, 1, 1))
         return torch.cat(gradients)
 

@@ -95,7 +95,7 @@ class MaximumMargin:
                 images.requires_grad_()
                 optimizer = torch.optim.Adam([images], lr=self.lr)
             optimizer.param_groups[0]["lr"] = self.lr * (1 - index / self.steps)
-            reached = _ascend(net, images, wanted, optimizer, spread)
+            reached = _ascend(net, images, wanted, optimizer, spread, self.batch_size)
             best.scatter_reduce_(0, wanted.cpu(), reached.cpu(), "amax")
         return best.numpy()
 
@@ -120,14 +120,19 @@ def _ascend(
     wanted: Tensor,
     optimizer: torch.optim.Optimizer,
     spread: float,
+    batch_size: int,
 ) -> Tensor:
     """One step uphill, in place; returns the margins before it, ``(B,)``."""
-    margins = margin(net(images), wanted)
-    (images.grad,) = torch.autograd.grad(-margins.sum() / spread, images)
+    margins, gradients = [], []
+    for some, classes in zip(images.split(batch_size), wanted.split(batch_size), strict=True):
+        found = margin(net(some), classes)
+        gradients += torch.autograd.grad(-found.sum() / spread, some)
+        margins.append(found.detach().float())
+    images.grad = torch.cat(gradients)
     optimizer.step()
     with torch.no_grad():
         images.clamp_(0, 1)
-    return margins.detach().float()
+    return torch.cat(margins)
 
 
 def margin(logits: Tensor, wanted: Tensor) -> Tensor:
