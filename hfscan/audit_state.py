@@ -20,7 +20,7 @@ import numpy as np
 from hfscan.channels import ConvLayer
 from hfscan.clock import Clock
 from hfscan.fmt import Choice, LayerProfile
-from hfscan.reasons import TEST_OUT_OF_TIME
+from hfscan.reasons import PASSES_FAIL, TEST_OUT_OF_TIME
 from hfscan.types import AuditSettings, DataFacts, HubModel, TestResult
 from hfscan.types.read import typed
 
@@ -90,8 +90,8 @@ class AuditState:
         return None
 
     def keep_tests(self, tests: tuple[TestResult, ...]) -> None:
-        """Keep the results of the model-level tests, if time ended none of them."""
-        if all(test.skipped != TEST_OUT_OF_TIME for test in tests):
+        """Keep the results of the model-level tests, if none of them is to be tried again."""
+        if not any(test.skipped.startswith((TEST_OUT_OF_TIME, PASSES_FAIL)) for test in tests):
             self._write_json("tests.json", [asdict(test) for test in tests])
 
     def layer(self, layer: ConvLayer) -> LayerProfile | None:

@@ -7,4 +7,7 @@ NOTHING_TESTED = "none of its conv layers can be tested"
 
 LAYER_OUT_OF_TIME = "the time budget ended before it was tested"
 TEST_OUT_OF_TIME = "the time budget ended before it was done"
-CHANNELS_SCREENED = "channels were tested with a few of the images only"
+PASSES_FAIL = "its passes fail"
+"""How a reason begins that may not be there the next time: memory was short."""
+
+CHANNELS_SCREENED = "channels were tested with a few of the images only, or not at all"

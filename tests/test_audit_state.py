@@ -19,6 +19,7 @@ from hfscan.audit_state import AuditState
 from hfscan.channels import ConvLayer
 from hfscan.clock import Clock
 from hfscan.fmt import Choice, LayerProfile
+from hfscan.fmt.profile import failure
 from hfscan.fmt.reverse import Start, start
 from hfscan.model_tests import MaximumMargin
 from hfscan.reasons import TEST_OUT_OF_TIME
@@ -210,12 +211,13 @@ def test_what_is_kept_comes_back(tmp_path: Path) -> None:
     assert not (tmp_path / "audit").exists()
 
 
-def test_what_time_ended_is_not_kept(tmp_path: Path) -> None:
+def test_what_may_go_well_the_next_time_is_not_kept(tmp_path: Path) -> None:
     made = TestResult("made", 1.0, 0.5, 0, (1.0,), "")
     ended = TestResult("ended", None, None, None, (), "", TEST_OUT_OF_TIME)
     state = AuditState(tmp_path, resume=True)
-    state.keep_tests((made, ended))
-    assert state.tests() is None
+    for again in (ended, replace(ended, skipped=failure(RuntimeError("can't allocate memory")))):
+        state.keep_tests((made, again))
+        assert state.tests() is None
     over = replace(state, clock=Clock(0))
     over.keep_tests((made,))
     over.keep_layer(PROFILE)

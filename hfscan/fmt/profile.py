@@ -14,7 +14,7 @@ from hfscan.clock import Clock
 from hfscan.fmt.engine import Engine, make_engine
 from hfscan.fmt.memory import give_back
 from hfscan.fmt.screen import Plan, Screen, image_order, plan, single
-from hfscan.reasons import LAYER_OUT_OF_TIME
+from hfscan.reasons import LAYER_OUT_OF_TIME, PASSES_FAIL
 from hfscan.types import (
     AuditSettings,
     BoolArray,
@@ -144,7 +144,7 @@ PASS_ERRORS = (RuntimeError, ValueError, NotImplementedError)
 
 def failure(error: Exception) -> str:
     """One of `PASS_ERRORS` as a reason in one line."""
-    return f"its passes fail ({(str(error).splitlines() or [''])[0]:.100})"
+    return f"{PASSES_FAIL} ({(str(error).splitlines() or [''])[0]:.100})"
 
 
 class Pace:

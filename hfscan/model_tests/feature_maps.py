@@ -21,7 +21,7 @@ from torch import nn
 from hfscan.fmt.profile import profile
 from hfscan.metrics import predict
 from hfscan.model_tests.outlier import stands_out, too_few
-from hfscan.reasons import CHANNELS_SCREENED
+from hfscan.reasons import CHANNELS_SCREENED, LAYER_OUT_OF_TIME
 from hfscan.types import (
     AuditSettings,
     FloatArray,
@@ -82,6 +82,7 @@ class FeatureMaps:
         """Test a network by what feature map testing has seen of it; only a calibration gives a p-value.
 
         It cannot be made of channels that were screened with a few images: where one or two of them end up is no share.
+        Nor can it where time ended before all layers were tested: calibrations are of all layers.
 
         Args:
             layers: From an audit, or from `hfscan.fmt.profile`.
@@ -89,7 +90,7 @@ class FeatureMaps:
         """
         tested = [layer for layer in layers if not layer.skipped and layer.tested.any()]
         images = sum(clean_predictions)
-        if reason := too_few(len(clean_predictions)) or _obstacle(tested, images):
+        if reason := too_few(len(clean_predictions)) or _obstacle(layers, tested, images):
             return TestResult(NAME, None, None, None, (), UNIT, reason)
         clean = np.array(clean_predictions) / images
         flows = np.mean([self._flow(layer, clean) for layer in tested], axis=0)
@@ -105,10 +106,11 @@ class FeatureMaps:
         return np.asarray(flow[-count:].mean(0), np.float32)
 
 
-def _obstacle(tested: Sequence[LayerAudit], images: int) -> str:
+def _obstacle(layers: Sequence[LayerAudit], tested: Sequence[LayerAudit], images: int) -> str:
     if not tested:
         return "no channel was tested"
-    if any((layer.tested < images).any() for layer in tested):
+    late = any(layer.skipped == LAYER_OUT_OF_TIME for layer in layers)
+    if late or any((layer.tested < images).any() for layer in tested):
         return CHANNELS_SCREENED
     return ""
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hfscan.model_tests import FeatureMaps
+from hfscan.reasons import CHANNELS_SCREENED, LAYER_OUT_OF_TIME
 from hfscan.types import IntArray, LayerAudit
 
 CLASSES, IMAGES = 5, 20
@@ -50,8 +51,13 @@ def test_channels_that_were_screened_with_a_few_images_say_nothing() -> None:
     predictions = unmoved(2)
     predictions[0] = [0, 0, 2, 0, 0]
     result = FeatureMaps(top=1.0).judge([layer(unmoved()), layer(predictions)], CLEAN)
-    assert result.skipped == "channels were tested with a few of the images only"
+    assert result.skipped == CHANNELS_SCREENED
     assert result.statistic is None
+
+
+def test_layers_that_time_left_out_are_missing() -> None:
+    late = LayerAudit("late", 3, skipped=LAYER_OUT_OF_TIME)
+    assert FeatureMaps().judge([layer(unmoved()), late], CLEAN).skipped == CHANNELS_SCREENED
 
 
 def test_nothing_was_tested() -> None:
