@@ -53,16 +53,15 @@ def working_copy(net: nn.Module, precision: Precision) -> nn.Module:
     """A copy to compute with: eval mode, no gradients of parameters, channels_last, in a precision.
 
     Args:
-        net: float32 ``(B, 3, H, W)`` in [0, 1] -> logits ``(B, K)``; it is left as it was.
+        net: float32 ``(B, 3, H, W)`` in [0, 1] -> logits ``(B, K)``, with weights of any precision; it is left
+            as it was.
         precision: Key of `PRECISIONS`. Normalization of the images stays in float32.
     """
     made = copy.deepcopy(net).eval().requires_grad_(False)
-    dtype = PRECISIONS[precision]
     if not isinstance(made, Classifier):
         made = Classifier(made, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)).to(next(net.parameters()).device)
         made.eval()
-    if dtype is not torch.float32:
-        made.net.to(dtype)
+    made.net.to(PRECISIONS[precision])
     return made.to(memory_format=torch.channels_last)
 
 

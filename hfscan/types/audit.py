@@ -36,7 +36,7 @@ class AuditSettings:
         mode: ``"exact"`` tests every channel with every image; ``"fast"`` screens them with few images and
             tests those that stay suspicious with all of them.
         effort: Share of exact mode's work that fast mode does, in (0, 1]; a time budget overrides it.
-        precision: Of the channels' test: ``"fp32"``, ``"bf16"``, ``"fp16"``, or ``"auto"``; a report
+        precision: Of the channels' test, and of the model-level tests that tolerate half: ``"fp32"``, ``"bf16"``, ``"fp16"``, or ``"auto"``; a report
             names the one that was used.
         min_agreement: Share of images that must keep their class in half precision, in [0, 1].
         tests: Names of the model-level tests to make; empty for all.

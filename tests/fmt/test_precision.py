@@ -35,6 +35,13 @@ def test_the_copy_is_in_that_precision(
     assert tiny_net.conv1.weight.requires_grad
 
 
+def test_weights_in_half_precision_are_computed_with_in_the_one_that_is_asked_for(
+    tiny_net: nn.Module,
+) -> None:
+    made = working_copy(tiny_net.to(torch.bfloat16), "fp32")
+    assert {parameter.dtype for parameter in made.parameters()} == {torch.float32}
+
+
 def test_a_small_network_stays_in_float32(tiny_net: nn.Module, tiny_set: ImageSet) -> None:
     assert choose_precision(tiny_net, tiny_set, SETTINGS).name == "fp32"
 
