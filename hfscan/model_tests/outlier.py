@@ -6,6 +6,7 @@ import numpy as np
 from scipy import stats
 
 from hfscan.types import FloatArray
+from hfscan.verdict import P_SUSPICIOUS
 
 MIN_CLASSES = 4
 """With fewer classes there are not enough others to compare one with."""
@@ -57,6 +58,24 @@ def stands_out(
     statistic = float((values[target] - location) / spread)
     p_value = float(-np.expm1(classes * stats.t.logcdf(statistic, classes - 2)))
     return statistic, p_value, target
+
+
+OF_ALL_TESTS = P_SUSPICIOUS / 7
+"""Largest p-value that is suspicious by itself where it is corrected for all tests that have one by formula."""
+
+
+def blind(counts: FloatArray, usual: float) -> bool:
+    """Whether by `stands_out` not even a class that all images reach, and no other class, is suspicious.
+
+    So it is with few classes and with few images: then no figure means that there is no backdoor.
+
+    Args:
+        counts: How many images measure each class, ``(K,)``.
+        usual: As `stands_out` takes it.
+    """
+    shares = np.zeros(len(counts), np.float32)
+    shares[counts.argmax()] = 1
+    return stands_out(log_odds(shares, counts), 0.0, usual=usual)[1] >= OF_ALL_TESTS
 
 
 def log_odds(shares: FloatArray, counts: FloatArray) -> FloatArray:

@@ -21,7 +21,7 @@ from hfscan.channels import probing
 from hfscan.inversion import Family, Patch, Trigger
 from hfscan.inversion.halving import Entry, Halving, Images
 from hfscan.inversion.search import laid_out
-from hfscan.model_tests.outlier import log_odds, stands_out
+from hfscan.model_tests.outlier import blind, log_odds, stands_out
 from hfscan.model_tests.sample import Sample, take
 from hfscan.png import to_png
 from hfscan.types import Evidence, FloatArray, ImageSet, Picture, Progress, TestResult, silent
@@ -74,13 +74,15 @@ class TriggerInversion:
             if not all(torch.isfinite(entry.trigger.parameters).all() for entry in entries):
                 reason = "the network's gradients are not finite"
                 return TestResult(self.name, None, None, None, (), unit, reason)
-            odds = self._log_odds(entries, images)
+            counts = self._counts(entries, images)
+            shares = np.array([entry.trigger.success for entry in entries], np.float32)
+            odds = log_odds(shares, counts)
             statistic, p_value, target = stands_out(odds, 0.0, usual=self.usual_spread)
-            evidence = _evidence(net, images, entries[target])
+            evidence = _evidence(net, images, entries[target], self.search.batch_size)
         return TestResult(
             self.name,
             statistic,
-            p_value,
+            None if blind(counts, self.usual_spread) else p_value,
             target,
             tuple(round(entry.trigger.success, 4) for entry in entries),
             unit,
@@ -88,14 +90,13 @@ class TriggerInversion:
             evidence=evidence,
         )
 
-    def _log_odds(self, entries: Sequence[Entry], images: Images) -> FloatArray:
+    def _counts(self, entries: Sequence[Entry], images: Images) -> FloatArray:
+        """How many images measured each class's trigger, ``(K,)``."""
         measured = {
             count: (~images.held_back_as[: round_.measured]).sum(0).cpu().numpy()
             for count, round_ in enumerate(self.search.rounds, 1)
         }
-        counts = np.array([measured[entry.rounds][c] for c, entry in enumerate(entries)])
-        shares = np.array([entry.trigger.success for entry in entries], np.float32)
-        return log_odds(shares, counts)
+        return np.array([measured[entry.rounds][c] for c, entry in enumerate(entries)])
 
 
 def _divided(sample: Sample, measured: int) -> Images:
@@ -123,7 +124,7 @@ def _obstacle(images: Images, measured: int) -> str:
     return ""
 
 
-def _evidence(net: nn.Module, images: Images, entry: Entry) -> Evidence | None:
+def _evidence(net: nn.Module, images: Images, entry: Entry, batch_size: int) -> Evidence | None:
     trigger = entry.trigger
     if not trigger.parameters.numel():  # of many classes at which nothing succeeds
         return None
@@ -132,16 +133,18 @@ def _evidence(net: nn.Module, images: Images, entry: Entry) -> Evidence | None:
         size=round(trigger.size, 5),
         unit=trigger.family.unit,
         success=round(trigger.success, 4),
-        pictures=_pictures(net, images, trigger),
+        pictures=_pictures(net, images, trigger, batch_size),
     )
 
 
 @torch.no_grad()
-def _pictures(net: nn.Module, images: Images, trigger: Trigger) -> tuple[Picture, Picture]:
+def _pictures(
+    net: nn.Module, images: Images, trigger: Trigger, batch_size: int
+) -> tuple[Picture, Picture]:
     """An image that the trigger leads to its class, if there is one, and by how much it changes, amplified."""
     clean = images.held_back[~images.held_back_as[:, trigger.target]][:SHOWN]
     marked = trigger.apply(clean)
-    ends = net(laid_out(marked)).argmax(1)
+    ends = torch.cat([net(laid_out(some)).argmax(1) for some in marked.split(batch_size)])
     best = int((ends == trigger.target).int().argmax())
     change = marked[best] - clean[best]
     gain = 0.5 / max(float(change.abs().max()), 1 / 255)

@@ -140,7 +140,7 @@ _TESTS_LEFT_OUT = Rule(
     text="Not every test of the whole network was made: the verdict rests on the others.",
     help="""\
 Some of the tests that the verdict comes from were left out: `--tests` chose others, the time budget ended, or they
-could not be made with these images. Each test sees some kinds of backdoor and not others, so fewer of them find
+could not be made, or mean nothing, with these images or so few classes. Each test sees some kinds of backdoor and not others, so fewer of them find
 fewer backdoors; the report's notes quote detection rates. (The fast mode does without the test of feature maps on
 purpose: without it alone, no fewer were found, and this is not raised.)
 
@@ -173,6 +173,8 @@ def raised(report: AuditReport) -> list[Rule]:
     if report.coverage.untested or any(layer.skipped for layer in report.layers):
         ids.append(_PARTLY_TESTED.id)
     reasons = {test.skipped for test in report.tests} - {"", CHANNELS_SCREENED}
-    if (reasons or report.settings.tests) and report.verdict.value != "INCONCLUSIVE":
+    silent = {test.name for test in report.tests if test.p_value is None and not test.skipped}
+    left_out = reasons or silent - {"feature-maps"} or report.settings.tests
+    if left_out and report.verdict.value != "INCONCLUSIVE":
         ids.append(_TESTS_LEFT_OUT.id)
     return [RULES[found] for found in ids if found]

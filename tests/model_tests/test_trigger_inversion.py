@@ -47,8 +47,9 @@ def test_the_planted_class_stands_out(shaded: nn.Module, tiny_set: ImageSet) -> 
     assert result.target == TARGET
     assert result.class_statistics == (0, 0, 1, 0)
     assert result.unit == "share of images reached by one blend trigger"
-    assert result.p_value is not None
-    assert result.p_value < 0.2  # four classes are a weak null
+    assert result.statistic is not None
+    assert result.statistic > 3
+    assert result.p_value is None  # among four classes, not even this is suspicious
     assert result.seconds > 0
     assert result.evidence is not None
     assert (result.evidence.family, result.evidence.success) == ("blend", 1.0)
@@ -61,14 +62,28 @@ def test_the_planted_class_stands_out(shaded: nn.Module, tiny_set: ImageSet) -> 
 def test_no_class_stands_out_without_one(tiny_net: nn.Module, tiny_set: ImageSet) -> None:
     result = TEST.run(tiny_net, tiny_set, seed=0)
     assert result.class_statistics == (0, 0, 0, 0)
-    assert result.p_value is not None
-    assert result.p_value > 0.5
+    assert result.statistic is not None
+    assert result.statistic < 1  # of the classes, some were measured with fewer images
 
 
 def test_same_seed_same_result(shaded: nn.Module, tiny_set: ImageSet) -> None:
     test = replace(TEST, search=Halving((Round(None, 3, 4, 8),)))
     results = [replace(test.run(shaded, tiny_set, seed=4), seconds=0) for _ in range(2)]
     assert results[0] == results[1]
+
+
+def test_small_batches_change_nothing_but_memory(shaded: nn.Module, tiny_set: ImageSet) -> None:
+    passes: list[int] = []
+    shaded.register_forward_pre_hook(lambda _, given: passes.append(len(given[0])))
+    results = []
+    for batch_size in (64, 3):
+        passes.clear()
+        search = replace(TEST.search, batch_size=batch_size)
+        results.append(replace(TEST, search=search).run(shaded, tiny_set, seed=0))
+        assert max(passes) <= batch_size
+    large, small = results
+    assert small.class_statistics == large.class_statistics
+    assert small.target == large.target
 
 
 def test_it_is_a_model_test_for_an_audit(shaded: nn.Module, tiny_set: ImageSet) -> None:
@@ -78,7 +93,9 @@ def test_it_is_a_model_test_for_an_audit(shaded: nn.Module, tiny_set: ImageSet) 
     report = hfscan.audit(model, tiny_set, settings=settings, tests=[test])
     assert [result.name for result in report.tests] == ["blend-inversion"]
     assert report.tests[0].target == TARGET
-    assert report.verdict is not Verdict.INCONCLUSIVE
+    assert report.verdict is Verdict.INCONCLUSIVE  # four classes, and no calibration
+    assert "blend-inversion: it has a p-value here only with" in report.reason
+    assert any("tests do not count: blend-inversion." in note for note in report.notes)
     assert hfscan.AuditReport.from_dict(report.to_dict()).tests == report.tests
     assert report.tests[0].evidence is not None
     assert report.tests[0].evidence.pictures == ()

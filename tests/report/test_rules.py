@@ -81,6 +81,9 @@ def test_tests_that_were_left_out() -> None:
     assert ids(replace(skipped, verdict=Verdict.INCONCLUSIVE)) == ["HFS003"]
     screened = replace(report.tests[0], p_value=None, skipped=CHANNELS_SCREENED)
     assert ids(replace(report, tests=(report.tests[0], screened))) == []
+    silent = replace(report.tests[0], p_value=None)
+    assert ids(replace(report, tests=(silent,))) == ["HFS103"]
+    assert ids(replace(report, tests=(replace(silent, name="feature-maps"),))) == []
 
 
 def ids(report: AuditReport) -> list[str]:
