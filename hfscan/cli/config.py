@@ -104,7 +104,7 @@ class Configured(TyperCommand):
             raise _with_origin(error) from error
         if ctx.resilient_parsing:
             return rest
-        _refuse_own_config(ctx)
+        refuse_own_config(ctx, ctx.params.get("model"))
         _warn_of_unknown_variables(ctx)
         if showing:
             print_data("\n".join(_shown(ctx)))
@@ -149,10 +149,19 @@ def _with_origin(error: typer.BadParameter) -> typer.BadParameter:
     return error
 
 
-def _refuse_own_config(context: Any) -> None:
-    """A model must not bring the settings of its own audit: a file found in its folder has to be named."""
+def refuse_own_config(context: Any, model: str | None) -> None:
+    """A model must not bring the settings of its own audit: a file found in its folder has to be named.
+
+    Commands that learn from a report which model it is about call this as soon as they know.
+
+    Args:
+        context: Of the command.
+        model: Reference of the model; None if it is not known yet.
+
+    Raises:
+        UsageError: There are settings of such a file.
+    """
     config, named = context.meta.get("hfscan.config", (Config(), True))
-    model = context.params.get("model")
     if config.path is not None and context.default_map and model and not named:
         refuse_own_file(config.path, model, "--config")
 

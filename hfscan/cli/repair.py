@@ -217,6 +217,7 @@ def repair(
       hfscan repair --method nad --out ./distilled
     """
     from hfscan.calibration import load
+    from hfscan.cli.config import refuse_own_config
     from hfscan.cli.loading import load_inputs, prepare, read_map
     from hfscan.cli.method import aimed, defense_named
     from hfscan.cli.output import bars, parse_outputs, say
@@ -263,6 +264,7 @@ def repair(
     if push and not (yes or dry_run or sys.stdin.isatty()):
         raise UsageError("a push needs a yes", "pass --yes where nobody can be asked")
     found, remembered = _audited(model, clean_data, report)
+    refuse_own_config(context, model or remembered.model)
     remembered = with_clean_data(remembered, clean_data)
     inputs = replace(
         remembered,

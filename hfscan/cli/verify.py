@@ -22,6 +22,7 @@ _EVIDENCE = "Evidence"
 
 
 def verify(
+    context: typer.Context,
     report: Annotated[
         Path,
         typer.Argument(
@@ -96,6 +97,7 @@ def verify(
     from rich.console import Console
 
     from hfscan.calibration import load
+    from hfscan.cli.config import refuse_own_config
     from hfscan.cli.loading import load_inputs, prepare, read_map
     from hfscan.cli.output import bars, print_data
     from hfscan.cli.quantities import parse_size
@@ -104,6 +106,8 @@ def verify(
     from hfscan.verify import verify as run
 
     found, inputs = read_report(report)
+    if found.model.weights_file:
+        refuse_own_config(context, inputs.model)
     known = None if calibration is None else load(calibration)
     seed = secrets.randbelow(o.MAX_SEED + 1) if seed is None else seed
     if not (model or found.model.weights_file):

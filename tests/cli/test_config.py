@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ import typer
 
 from hfscan.cli import app
 from hfscan.cli.config_file import SECRET, TYPED, find, free, settings
+from hfscan.cli.state import Inputs, remember
 from hfscan.cli.toml import MAX_BYTES, MAX_LINE
+from hfscan.types import AuditReport
 
 from .conftest import Run
 from .support import QUICK, Victims
@@ -201,6 +205,32 @@ def test_a_model_does_not_decide_how_it_is_audited(
         assert run("audit", "./", *options, "--config", "hfscan.toml").code == 0
     finally:
         file.unlink()
+
+
+@pytest.mark.parametrize("command", ["verify --channels 0", "repair --report", "repair"])
+def test_nor_does_the_model_of_a_report(
+    run: Run, victims: Victims, place: Path, command: str
+) -> None:
+    report = AuditReport.from_dict(json.loads(victims.report.read_text()))
+    report = replace(report, model=replace(report.model, ref="./"))
+    file = write(place, json.dumps(report.to_dict()), "report.json")
+    remember(report, Inputs(str(place), None, str(victims.data), "test"))
+    write(place, f"[{command.split()[0]}]\nseed = 1")
+    done = run(*command.split(), *([] if command == "repair" else [file]))
+    assert (done.code, done.out) == (4, "")
+    assert "hfscan.toml is in the folder of the model" in done.err
+    assert "hint: if it is yours, name it: --config hfscan.toml" in done.err
+
+
+def test_a_copy_named_by_the_file_does_not_stand_in_for_the_model_of_a_report(
+    run: Run, victims: Victims, place: Path
+) -> None:
+    report = json.loads(victims.report.read_text())
+    report["model"]["ref"] = "./"
+    file = write(place, json.dumps(report), "report.json")
+    write(place, f"[verify]\nmodel = '{victims.planted}'")
+    done = run("verify", file)
+    assert (done.code, "is in the folder of the model" in done.err) == (4, True)
 
 
 # --- what is wrong with a file
