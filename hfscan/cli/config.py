@@ -175,7 +175,11 @@ def refuse_own_file(path: Path, model: str, option: str) -> None:
     from hfscan.hub.reference import parse_reference
 
     folder = parse_reference(model, "model").folder
-    if folder is not None and path.resolve().is_relative_to(folder.resolve()):
+    places = (
+        path.resolve(),
+        path.parent.resolve(),
+    )  # a file of the Hub's cache is a link out of it
+    if folder is not None and any(place.is_relative_to(folder.resolve()) for place in places):
         raise UsageError(
             f"{path} is in the folder of the model, which must not decide how it is audited",
             f"if it is yours, name it: {option} {path}",

@@ -207,6 +207,14 @@ def test_a_model_does_not_decide_how_it_is_audited(
         file.unlink()
 
 
+def test_a_link_in_the_models_folder_is_in_it(run: Run, place: Path, tmp_path: Path) -> None:
+    """As in a snapshot of the Hub's cache."""
+    blob = write(tmp_path, "[audit]\nfail-on = 'never'", "blob")
+    (place / "hfscan.toml").symlink_to(blob)
+    done = run("audit", "./", "--clean-data", "cifar10")
+    assert (done.code, "is in the folder of the model" in done.err) == (4, True)
+
+
 @pytest.mark.parametrize("command", ["verify --channels 0", "repair --report", "repair"])
 def test_nor_does_the_model_of_a_report(
     run: Run, victims: Victims, place: Path, command: str
