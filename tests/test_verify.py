@@ -456,3 +456,8 @@ def test_p_values_of_a_calibration_that_was_made_again(
             channels=1,
         )
         assert "not here" not in again[-1].details
+        (said,) = [check.details for check in again if check.name == "calibration"]
+        assert (
+            said
+            == f"mine of 9 clean networks ({facts.fingerprint}), which does not come with hfscan"
+        )

@@ -82,14 +82,14 @@ class Calibrated:
         if theirs is None:
             if ours is None:
                 return ""
-            return f"its p-values are from no calibration, an audit here has {_named(ours)}"
+            return f"its p-values are from no calibration, an audit here has {described(ours)}"
         if (
             ours is not None
             and (ours.name, ours.networks) == (theirs.name, theirs.networks)
             and theirs.fingerprint in ("", ours.fingerprint)
         ):
             return ""
-        return f"its p-values are from a calibration that is not here: {_named(theirs)}"
+        return f"its p-values are from a calibration that is not here: {described(theirs)}"
 
     def notes(self, tests: Sequence[TestResult], clean: ImageSet) -> tuple[str, ...]:
         """Sentences for the reader.
@@ -111,7 +111,8 @@ class Calibrated:
         )
 
 
-def _named(facts: CalibrationFacts) -> str:
+def described(facts: CalibrationFacts) -> str:
+    """A calibration's name, how many networks it is of, and its fingerprint."""
     digits = f" ({facts.fingerprint})" if facts.fingerprint else ""
     return f"{facts.name} of {plural(facts.networks, 'clean network')}{digits}"
 

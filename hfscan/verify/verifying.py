@@ -6,12 +6,12 @@ sign of a gradient near zero turns on that. How much is let through is stated wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from hfscan.calibration import Calibration
+from hfscan.calibration import Calibration, shipped
 from hfscan.channels import conv_layers, one_image
 from hfscan.pipeline import check_settings, fitted
-from hfscan.pipeline.calibrating import Calibrated
+from hfscan.pipeline.calibrating import Calibrated, described
 from hfscan.pipeline.first_look import first_look
 from hfscan.pipeline.testing import judge, limits_of, make_tests, run_as_audit
 from hfscan.types import (
@@ -68,16 +68,18 @@ def verify(
     looked = first_look(model, clean, sample, report.settings, limits_of(model.net, sample))
     checks += clean_images(looked, report)
     chosen = choose(report, channels, seed)
-    checks.append(channels_again(model, sample, report, chosen, memory, progress))
+    tested = [channels_again(model, sample, report, chosen, memory, progress)]
+    checks += tested
     if looked.reason:
         return [*checks, inconclusive(looked, report)]
     calibrated = Calibrated.of(model.facts, calibration)
     if differ := calibrated.differs(report.calibration):
         return [*checks, Check("verdict", None, differ)]
+    checks += _own_calibration(calibrated)
     ours = _results(model, clean, report, calibrated, memory, progress)
     tests = [*results_again(report, calibrated, ours), *missing(report, ours, looked)]
     layered = layers(conv_layers(model.net, one_image(model.net, sample)), report)
-    needed = [*(checks[-1:] if channels else ()), layered, *tests]
+    needed = [*(tested if channels else ()), layered, *tests]
     return [*checks, layered, *tests, verdict(report, calibrated, ours, needed)]
 
 
@@ -90,6 +92,13 @@ def agreement(checks: Sequence[Check]) -> bool | None:
     if any(check.agrees is False for check in checks):
         return False
     return checks[-1].agrees
+
+
+def _own_calibration(calibrated: Calibrated) -> Iterator[Check]:
+    """That the p-values are from a calibration that hfscan does not vouch for, if they are."""
+    facts = calibrated.facts()
+    if facts is not None and facts.fingerprint not in {each.fingerprint for each in shipped()}:
+        yield Check("calibration", True, f"{described(facts)}, which does not come with hfscan")
 
 
 def _results(
