@@ -90,10 +90,13 @@ def _check(context: typer.Context, before: str, after: str) -> None:
 
     for source in (before, after):
         if source.startswith("-"):
-            raise UsageError(f"{source} stands where a report or model should", "write both first")
+            raise UsageError(
+                f"{o.name_of(source)} stands where a report or model should", "write both first"
+            )
     if context.args and all(map(_is_report, (before, after))):
         raise UsageError(
-            f"{context.args[0]} is for the audit of models, and both are reports", "leave it out"
+            f"{o.name_of(context.args[0])} is for the audit of models, and both are reports",
+            "leave it out",
         )
 
 

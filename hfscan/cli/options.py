@@ -157,6 +157,11 @@ Scheduler = Annotated[
 ]
 
 
+def name_of(argument: str) -> str:
+    """The option that an argument names, without its value, which may be a secret."""
+    return argument.partition("=")[0]
+
+
 def names(listed: str | None) -> tuple[str, ...]:
     """What is listed with commas in between; nothing for all."""
     return tuple(name.strip() for name in (listed or "").split(",") if name.strip())

@@ -225,8 +225,9 @@ FORBIDDEN = ("--output", "-o", "--format", "-f", "--resume", "--verbose", "--tok
 def _check_arguments(context: typer.Context, arguments: Sequence[str]) -> None:
     """Refuse before the long work what every audit would refuse."""
     for argument in arguments:
-        if argument.partition("=")[0] in FORBIDDEN:
-            raise _usage(f"--audit-options cannot have {argument}", "leave it out")
+        name = o.name_of(argument)
+        if name in FORBIDDEN:
+            raise _usage(f"--audit-options cannot have {name}", "leave it out")
     assert context.parent is not None
     command = context.parent.command.get_command(context.parent, "audit")  # type: ignore[attr-defined]
     command.make_context("audit", ["owner/name", *arguments], parent=context.parent)

@@ -86,6 +86,15 @@ def test_a_report_and_a_model(run: Run, victims: Victims, place: Path) -> None:
     assert "hint: audit both with the same --tau" in refused.err
 
 
+def test_a_token_is_not_repeated(run: Run, victims: Victims, place: Path) -> None:
+    reports, token = (victims.report, victims.report), "--token=hf_secret"
+    for arguments in ((*reports, token), (token, *reports)):
+        done = run("diff", *arguments)
+        assert (done.code, done.out) == (4, "")
+        assert "error: --token " in done.err
+        assert "hf_secret" not in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "error", "hint"),
     [

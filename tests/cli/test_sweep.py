@@ -152,6 +152,14 @@ def test_threads_are_divided_and_the_token_is_no_argument(run: Run) -> None:
     assert "hf_x" not in done.out + done.err + str(report["options"])
 
 
+@pytest.mark.usefixtures("fake")
+def test_a_token_among_the_audits_options_is_not_repeated(run: Run) -> None:
+    done = run("sweep", listed("clean"), *CLEAN, "--audit-options=--token=hf_secret")
+    assert (done.code, done.out) == (4, "")
+    assert "--audit-options cannot have --token\n" in done.err
+    assert "hf_secret" not in done.err
+
+
 @pytest.fixture
 def _interrupts() -> Iterator[None]:
     """What a shell starts in the background ignores them, and nohup another one."""
