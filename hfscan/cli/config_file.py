@@ -25,6 +25,7 @@ SECRET = "token"
 TYPED = {
     "allow-pickle": "it lowers the guard",
     "audit-options": "any option could be in it",
+    "cache": "what lies in a cache stands in for what would be trained",
     "cache-dir": "what lies in a cache stands in for the Hub",
     "create-pr": "it is part of a push",
     "force": "it overrules a safeguard",
@@ -37,7 +38,7 @@ TYPED = {
 }
 """Options that a file cannot set, and why: whoever wrote the file may not be whoever runs hfscan."""
 
-WRITTEN = ("out", "output")
+WRITTEN = ("out", "output", "pages", "results")
 """Options that name what is written: from a file only below the working directory."""
 
 _WORDS = {
@@ -216,7 +217,7 @@ def _shown(value: Any) -> str:
 def _check_written(where: str, key: str, value: str | list[str]) -> None:
     here = Path.cwd().resolve()
     for text in [value] if isinstance(value, str) else value:
-        file = text if key == "out" else text.partition("=")[2]
+        file = text.partition("=")[2] if key == "output" else text
         if "\0" in file or not (here / file).resolve().is_relative_to(here):
             raise UsageError(
                 f"{where}: {key} {file!r:.80} is not below the working directory",

@@ -273,6 +273,8 @@ HOSTILE = {
     "escape": ("\x1b[31m = 1", "is not TOML", ""),
     "hostile key": ('[audit]\n"\\u001b[31m" = 1', "there is no '\\x1b[31m'", ""),
     "elsewhere": ("[audit]\noutput = ['json=../x']", "'../x' is not below the", "type --output"),
+    "results": ("[calibrate]\nresults = '../x'", "results '../x' is not below", "type --results"),
+    "pages": ("[calibrate]\npages = '/x=y'", "pages '/x=y' is not below", "type --pages"),
     "root": ("[repair]\nout = '/'", "out '/' is not below the working directory", "type --out"),
 }
 
@@ -292,17 +294,21 @@ def test_a_wrong_file_is_wrong_usage(run: Run, place: Path, case: str) -> None:
 
 @pytest.mark.parametrize("key", TYPED)
 def test_a_file_hands_out_no_rights(run: Run, place: Path, key: str) -> None:
+    bench = commands().commands["bench"].commands
+    found = commands().commands | {f"bench.{name}": each for name, each in bench.items()}
     tables = [
         name
-        for name, command in commands().commands.items()
+        for name, command in found.items()
         if name not in ("bench", "init") and key in settings(command)
     ]
+    assert tables
     for name in tables:
         write(place, f"[{name}]\n{key} = 'x'")
         done = run("audit", "org/net", "--clean-data", "cifar10")
         assert done.code == 4
         assert f"[{name}]: {key} cannot be set in a file" in done.err
-        assert f"hint: type --{key}, or set HFSCAN_{name.upper()}_" in done.err
+        variable = f"HFSCAN_{name.upper().replace('.', '_')}_"
+        assert f"hint: type --{key}, or set {variable}" in done.err
 
 
 def test_not_a_file(run: Run, place: Path) -> None:
