@@ -28,7 +28,7 @@ def read_lines(path: Path, maker: str) -> Iterator[tuple[int, str]]:
             f"name a file that {maker} wrote",
         ) from error
     for number, line in enumerate(lines, start=1):
-        if line.strip() and (number < len(lines) or _is_json(line)):
+        if line.strip() and (number < len(lines) or not _is_cut_off(line)):
             yield number, line
 
 
@@ -36,7 +36,7 @@ def append_line(path: Path, data: Mapping[str, Any]) -> None:
     """Add a line to the file, which is made if it is not there.
 
     Raises:
-        DataError: It cannot be written.
+        DataError: It cannot be written, or is no such file.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +48,11 @@ def append_line(path: Path, data: Mapping[str, Any]) -> None:
         raise DataError(
             f"{path} cannot be written ({error.strerror or error})", "choose another --out"
         ) from error
+
+
+def _is_cut_off(line: str) -> bool:
+    """Whether it is the beginning of an object, as `append_line` leaves it when it is killed."""
+    return line.startswith("{") and not _is_json(line)
 
 
 def _is_json(line: str) -> bool:
@@ -67,9 +72,13 @@ def _ends_with_newline(path: Path) -> bool:
 def _end_last_line(path: Path) -> None:
     """Cut off what a killed process left unfinished; a whole line only lacks its end."""
     head, end, last = path.read_bytes().rpartition(b"\n")
+    line = last.decode(errors="replace")
+    cut_off = _is_cut_off(line)
+    if line.strip() and not (cut_off or _is_json(line)):
+        raise DataError(f"{path} is not a file of JSON lines", "choose another file to write to")
     with path.open("r+b") as stream:
-        if _is_json(last.decode(errors="replace")):
+        if cut_off:
+            stream.truncate(len(head + end))
+        else:
             stream.seek(0, 2)
             stream.write(b"\n")
-        else:
-            stream.truncate(len(head + end))
