@@ -150,8 +150,10 @@ def sweep(
     from hfscan.sweep.queue import read_records, remaining
     from hfscan.sweep.record import sweep_exit_code
 
+    config, named = context.meta["hfscan.config"]
     arguments = _audit_arguments(
         {
+            "--config": str(config.path.absolute()) if named else None,
             "--clean-data": absolute(clean_data),
             "--split": split,
             "--image-column": image_column,
@@ -230,7 +232,8 @@ def _check_arguments(context: typer.Context, arguments: Sequence[str]) -> None:
             raise _usage(f"--audit-options cannot have {name}", "leave it out")
     assert context.parent is not None
     command = context.parent.command.get_command(context.parent, "audit")  # type: ignore[attr-defined]
-    command.make_context("audit", ["owner/name", *arguments], parent=context.parent)
+    silent = ["--quiet"] if context.params["quiet"] else []
+    command.make_context("audit", ["owner/name", *arguments, *silent], parent=context.parent)
 
 
 def _models(

@@ -160,6 +160,23 @@ def test_a_token_among_the_audits_options_is_not_repeated(run: Run) -> None:
     assert "hf_secret" not in done.err
 
 
+@pytest.mark.usefixtures("fake")
+def test_a_named_file_is_that_of_the_audits_too(run: Run) -> None:
+    Path("hfscan.toml").write_text("[audit]\nsteps = 3")
+    Path("mine.toml").write_text("[audit]\nsteps = 4")
+    for named, passed in (
+        ((), []),
+        (("--config", "mine.toml"), [f"--config={Path.cwd()}/mine.toml"]),
+    ):
+        done = run(
+            "sweep", listed("clean"), *CLEAN, *named, "--out", f"{len(named)}.jsonl", "--json", "-q"
+        )
+        assert (done.code, done.err) == (0, "")
+        (record,) = done.json["records"]
+        report = json.loads(Path(record["reports"]["json"]).read_text())
+        assert [option for option in report["options"] if "--config" in option] == passed
+
+
 @pytest.fixture
 def _interrupts() -> Iterator[None]:
     """What a shell starts in the background ignores them, and nohup another one."""
