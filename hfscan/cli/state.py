@@ -10,14 +10,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
 from hfscan.cli.output import replace_file, warn
-from hfscan.errors import AuditError
+from hfscan.errors import AuditError, UsageError
 from hfscan.types import AuditReport
 from hfscan.types.read import typed
+
+if TYPE_CHECKING:
+    from hfscan.hub.reference import Reference
 
 KEPT_SECONDS = 30 * 24 * 3600
 """How long an interrupted audit can be resumed."""
@@ -127,10 +130,7 @@ def with_clean_data(inputs: Inputs, clean_data: str | None) -> Inputs:
         inputs: Of an audit.
         clean_data: Reference as typed; None, or the same data without its revision, changes nothing.
     """
-    from hfscan.hub.revision import PLAIN_NAMES
-
-    same = (inputs.clean_data, inputs.clean_data.partition("@")[0])
-    if clean_data is None or PLAIN_NAMES.get(clean_data, absolute(clean_data)) in same:
+    if clean_data is None or _same_data(clean_data, inputs.clean_data):
         return inputs
     return replace(
         inputs,
@@ -140,6 +140,27 @@ def with_clean_data(inputs: Inputs, clean_data: str | None) -> Inputs:
         label_column=None,
         label_map=None,
     )
+
+
+def _same_data(clean_data: str, known: str) -> bool:
+    """Whether a reference as typed is to the data of an audit, at its revision or at none."""
+    from hfscan.hub.reference import parse_reference
+
+    wanted = parse_reference(clean_data, "dataset")
+    try:
+        used = parse_reference(known, "dataset")
+    except UsageError:  # a program may call its own images anything
+        return False
+    return wanted.revision in (None, used.revision) and _place(wanted) == _place(used)
+
+
+def _place(reference: Reference) -> str | Path:
+    """Where data is, however it is written."""
+    from hfscan.hub.revision import PLAIN_NAMES
+
+    if reference.folder is not None:
+        return reference.folder.resolve()
+    return PLAIN_NAMES.get(reference.id, reference.id)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from hfscan.audit_state import AuditState
 from hfscan.cli.state import (
     KEPT_SECONDS,
@@ -26,6 +28,31 @@ def test_other_clean_data_has_other_columns() -> None:
 def test_a_plain_name_is_that_of_the_same_data() -> None:
     before = Inputs("user/net", "abc", "uoft-cs/cifar100@123", "train", label_column="fine_label")
     assert with_clean_data(before, "cifar100") == before
+
+
+@pytest.mark.parametrize(
+    ("known", "written", "same"),
+    [
+        ("user/signs@123", "hf://datasets/user/signs", True),
+        ("user/signs@123", "hf://datasets/user/signs@123", True),
+        ("user/signs@123", "user/signs@456", False),
+        ("uoft-cs/cifar10@123", "hf://cifar10@123", True),
+        ("./images", "./images", True),
+        ("./images", "local-dir:images/", True),
+        ("./images", "{here}/images", True),
+        ("{here}/images", "./images", True),
+        ("./images", "../images", False),
+        ("./a@b", "./a", False),
+        ("images of a program", "user/signs", False),
+    ],
+)
+def test_the_same_clean_data_can_be_written_in_many_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: str, written: str, same: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = Inputs("user/net", None, known.format(here=tmp_path), "train", "img", "fine")
+    after = with_clean_data(before, written.format(here=tmp_path))
+    assert (after == before) is same
 
 
 def aged(folder: Path, seconds: float) -> Path:
