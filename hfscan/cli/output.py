@@ -130,12 +130,18 @@ def parse_outputs(outputs: list[str], formats: Iterable[str]) -> list[tuple[str,
             raise _unwritable(
                 file, "it is a folder" if path.is_dir() else f"no folder {path.parent}"
             )
-        if not os.access(path.parent, os.W_OK):
-            raise _unwritable(file, f"{path.parent} is not writable")
+        place = path if _is_special(path) else path.parent
+        if not os.access(place, os.W_OK):
+            raise _unwritable(file, f"{place} is not writable")
         if path.resolve() in (other.resolve() for _, other in parsed):
             raise UsageError(f"--output {file} is there twice", "choose another FILE")
         parsed.append((name, path))
     return parsed
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is written to as it is, and not replaced: /dev/stdout must not become a file."""
+    return path.exists() and not path.is_file()
 
 
 def _unwritable(file: str, reason: str) -> UsageError:
@@ -149,7 +155,7 @@ def write_atomically(path: Path, text: str) -> None:
         HfscanError: It cannot be written.
     """
     try:
-        if path.exists() and not path.is_file():  # /dev/stdout must not become a file
+        if _is_special(path):
             path.write_text(text, encoding="utf-8")
         else:
             replace_file(path.resolve(), text)
