@@ -84,7 +84,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise ModelError(f"{path.name} is empty", "download or export it again")
     if twice := [name for name in tensors if name != _bare(name) and _bare(name) in tensors]:
-        raise _ambiguous(path, f"two tensors for {_bare(twice[0])}")
+        raise ambiguous(path.name, f"two tensors for {_bare(twice[0])}")
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
             raise ModelError(
@@ -114,9 +114,10 @@ def _bare(name: str) -> str:
     return name
 
 
-def _ambiguous(path: Path, what: str) -> ModelError:
+def ambiguous(source: str, what: str) -> ModelError:
+    """The error for a file of which another loader may run other weights than those audited."""
     return ModelError(
-        f"{path.name} has {what}: other loaders may take those that hfscan does not",
+        f"{source} has {what}: other loaders may take those that hfscan does not",
         "ask the author for a file of one network",
     )
 
@@ -146,7 +147,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         key for key in STATES if isinstance(loaded, dict) and isinstance(loaded.get(key), dict)
     ]
     if len(states) > 1:
-        raise _ambiguous(path, f"weights in {' and '.join(states)}")
+        raise ambiguous(path.name, f"weights in {' and '.join(states)}")
     if states:
         loaded = loaded[states[0]]
     if not isinstance(loaded, dict) or not all(

@@ -28,6 +28,7 @@ from hfscan.weights import (
     PICKLES,
     SAFETENSORS,
     WEIGHTS_SUFFIXES,
+    ambiguous,
     file_sha256,
     find_weights,
     pickle_refused,
@@ -186,6 +187,9 @@ def _build_error(config: Config, error: Exception, source: str) -> ModelError:
             f"{source} does not fit {architecture}: {detail:.160}",
             "config.json and weights are not of the same network",
         )
+    twice = re.search(r"two tensors for \S+", text)
+    if twice:
+        return ambiguous(source, f"{twice[0]:.80}")
     keys = re.search(r"(Missing|Unexpected) key\(s\).*", text)
     if keys:
         return ModelError(

@@ -163,6 +163,8 @@ def _rename(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     for key, tensor in state.items():
         key = key.removeprefix("module.")
         key = key.replace("shortcut.0.", "shortcut.").replace("linear.", "fc.")
+        if key in renamed:
+            raise ValueError(f"two tensors for {key}")
         renamed[key] = tensor
     return renamed
 

@@ -165,6 +165,16 @@ def test_key_names_of_other_code_bases(tmp_path: Path, ours: str, theirs: str) -
     torch.testing.assert_close(model.net(images), net(images))
 
 
+@pytest.mark.parametrize(("ours", "theirs"), [("fc.", "linear."), (".shortcut.", ".shortcut.0.")])
+def test_a_tensor_by_both_names_is_refused(tmp_path: Path, ours: str, theirs: str) -> None:
+    """A loader that knows the other name only would run weights that were not audited."""
+    state = timm.create_model("preactresnet18", width=2).state_dict()
+    (name, *_) = (key for key in state if ours in key)
+    both = state | {name.replace(ours, theirs): torch.zeros_like(state[name])}
+    with pytest.raises(hfscan.ModelError, match=f"has two tensors for {name}: other loaders"):
+        hfscan.load(repository(tmp_path / "net", both, {"width": 2}))
+
+
 def test_missing_weights_are_an_error(tmp_path: Path) -> None:
     state = timm.create_model("preactresnet18", width=2).state_dict()
     del state["layer4.1.conv2.weight"]
