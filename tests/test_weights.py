@@ -119,6 +119,16 @@ def test_damaged_files(tmp_path: Path, name: str, damage: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "content", [b"\x80\x02.", b"\x80\x02X.", b"\x80\x02h.", b"\x80\x02U."], ids=repr
+)
+def test_damaged_pickles(tmp_path: Path, content: bytes) -> None:
+    """As IndexError, struct.error, KeyError and EOFError of torch's reader."""
+    (tmp_path / "model.pth").write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.pth is damaged"):
+        read_weights(tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize(
     "content", [[1, 2], {"a": "text"}, {1: torch.zeros(2)}, torch.zeros(2)], ids=str
 )
 def test_a_pickle_of_something_else(tmp_path: Path, content: Any) -> None:
