@@ -239,7 +239,7 @@ def _check_commit(loaded: DatasetDict, name: str, revision: str) -> None:
 
 
 def _open_folder(folder: Path, cache_dir: Path | None) -> DatasetDict | Dataset:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - the other raises for a long name
         raise DataError(
             f"there is no folder {folder_name(folder)}",
             "check the path; a dataset on the Hub is owner/name",

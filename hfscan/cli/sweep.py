@@ -251,9 +251,11 @@ def _models(
 
 def _is_file(source: str) -> bool:
     """Whether a list is meant: a file is written as one, so that none can stand in for an organisation."""
+    from hfscan.hub.reference import is_there
+
     if source == "-" or any(mark in source for mark in "./\\~"):
         return True
-    if Path(source).exists():
+    if is_there(source):
         raise _usage(
             f"{source} may be the file here or an organisation on the Hub",
             f"for the file write ./{source}, for the organisation --author {source}",

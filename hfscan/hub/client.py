@@ -24,6 +24,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import disable_progress_bars
 
 from hfscan.errors import HfscanError, HubError
+from hfscan.hub.reference import is_there
 
 
 def quiet_hub(*, bars: bool) -> None:
@@ -124,4 +125,4 @@ def _not_found(repository: str) -> str:
 def _folder_of_that_name(repository: str) -> str:
     """More of a hint, where a folder may have been meant."""
     folder = repository.removeprefix("datasets/")
-    return f"; for the folder of that name write ./{folder}" if Path(folder).exists() else ""
+    return f"; for the folder of that name write ./{folder}" if is_there(folder) else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -73,7 +74,7 @@ def load(
         name = reference.id
     else:
         folder, sha, name = reference.folder, None, folder_name(reference.folder)
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # noqa: PTH112 - the other raises for a long name
             raise ModelError(
                 f"there is no folder {name}", "check the path; a model on the Hub is owner/name"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,11 @@ def is_folder(text: str) -> bool:
     return text.startswith("local-dir:") or _FOLDER.match(text) is not None
 
 
+def is_there(path: str | Path) -> bool:
+    """Whether there is such a file or folder; unlike `Path.exists`, also of a name that is too long."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def parse_reference(text: str, kind: Kind, revision: str | None = None) -> Reference:
     """Read a reference.
 
@@ -87,9 +93,9 @@ def parse_reference(text: str, kind: Kind, revision: str | None = None) -> Refer
     plain_allowed = kind == "dataset"
     if not _HUB_ID.fullmatch(name) or ("/" not in name and not plain_allowed):
         hint = "write owner/name for the Hub, or ./name for a folder"
-        if Path(text).exists():
+        if is_there(text):
             hint = f"for the folder write ./{text}"
-        raise UsageError(f"{text!r} is not a {kind} on the Hub", hint)
+        raise UsageError(f"{text!r:.120} is not a {kind} on the Hub", hint)
     if wanted is not None and (not _REVISION.fullmatch(wanted) or ".." in wanted):
         raise UsageError(f"{wanted!r} is not a revision", "use a branch, a tag or a commit sha")
     return Reference(id=name, revision=wanted)

@@ -19,6 +19,9 @@ from .support import QUICK, Site, Victims, config, write_data
 HOSTILE = "\x1b[31mred\x1b]0;title\x07\r\n\u202egpj.\u200b[bold]"
 """A name that would color the terminal, set its title, fake lines and reverse text."""
 
+LONG = "a" * 300
+"""Too long for the name of a file."""
+
 Arguments = list[str | Path]
 
 

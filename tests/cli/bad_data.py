@@ -8,7 +8,7 @@ from datasets import ClassLabel, DatasetDict, Value
 from datasets import Image as ImageFeature
 from PIL import Image
 
-from .bad_case import HOSTILE, Arguments, Case, Place
+from .bad_case import HOSTILE, LONG, Arguments, Case, Place
 from .support import CLASSES, SIZE, color_data, colored, dataset, parquet, png
 
 
@@ -109,6 +109,7 @@ DATA = [
         "there is no folder ./nowhere",
         "the Hub",
     ),
+    Case("data folder of a long name", lambda p: p.audit(data=f"./{LONG}"), "there is no folder"),
     Case("empty data folder", empty_folder, "cannot be read as a dataset", "Parquet files"),
     Case(
         "no image column",

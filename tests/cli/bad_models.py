@@ -11,7 +11,7 @@ import timm
 import torch
 from torch import nn
 
-from .bad_case import HOSTILE, Arguments, Case, Place
+from .bad_case import HOSTILE, LONG, Arguments, Case, Place
 from .support import CLASSES, QUICK, color_data, colored, write_data, write_model
 
 
@@ -89,6 +89,7 @@ MODELS = [
     Case(
         "no folder", lambda p: p.audit(model="./nowhere"), "there is no folder ./nowhere", "the Hub"
     ),
+    Case("folder of a long name", lambda p: p.audit(model=f"./{LONG}"), "there is no folder ./aaa"),
     Case("no config.json", no_config, "there is no config.json in", "timm's layout"),
     Case("malformed JSON", write_config('{"architecture": '), "config.json is not valid JSON"),
     Case("JSON of another kind", write_config("[1, 2]"), "config.json is not a JSON object"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hfscan.types import SCHEMA
 
-from .bad_case import HOSTILE, Arguments, Case, Place
+from .bad_case import HOSTILE, LONG, Arguments, Case, Place
 from .support import GENTLE
 
 
@@ -45,6 +45,7 @@ OPTIONS = [
     Case("hostile option", with_options(f"--{HOSTILE}"), "No such option", code=4),
     Case("unknown home", lambda p: p.audit(model="~nobody.here/x"), "in the home of", code=4),
     Case("hostile model", lambda p: p.audit(model=HOSTILE), "is not a model", code=4),
+    Case("long model", lambda p: p.audit(model=LONG), "is not a model", "./name", code=4),
     Case("no number", with_options("--steps", "two"), "'--steps'", code=4),
     Case("no image", with_options("--images", "0"), "'--images'", code=4),
     Case(

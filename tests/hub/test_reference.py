@@ -90,6 +90,7 @@ def test_the_revision_may_be_an_option() -> None:
         "https://huggingface.co/a/b",
         "a/../b",
         "ä/b",
+        "a" * 300,
     ],
 )
 def test_neither(text: str) -> None:

@@ -78,7 +78,9 @@ def test_a_list() -> None:
     assert read_list(lines, "list") == ["org/a", "org/b@v1", "./folder#1"]
 
 
-@pytest.mark.parametrize("line", ["nonsense", "a b", "--help", "org/a@../x", "hf://datasets/a/b"])
+@pytest.mark.parametrize(
+    "line", ["nonsense", "a b", "--help", "org/a@../x", "hf://datasets/a/b", "a" * 300]
+)
 def test_a_line_that_is_no_model(line: str) -> None:
     with pytest.raises(UsageError, match=r"line 2 of my list: "):
         read_list(["org/a", line], "my list")
