@@ -341,7 +341,7 @@ def _mapped(
     for key, label in label_map.items():
         if key in classes:
             table[list(classes).index(key)] = label
-        elif key.isdigit():
+        elif key.isdecimal() and len(key) <= len(str(MAX_LABEL)):
             table[int(key)] = label
         else:
             raise DataError(

@@ -217,4 +217,11 @@ DATA = [
     Case("label map of another kind", label_map('{"red": "5"}'), "is not an object of", "write {"),
     Case("label map out of range", label_map('{"red": 9e99}'), "is not an object of", "write {"),
     Case("label map of other classes", label_map('{"pink": 5}'), "names 'pink'", "its classes are"),
+    Case("label map of a small digit", label_map('{"\u00b2": 5}'), "names '\u00b2'", "its classes"),
+    Case(
+        "label map of a huge label",
+        label_map(f'{{"{"9" * 5000}": 5}}'),
+        "names '999",
+        "its classes",
+    ),
 ]
