@@ -350,15 +350,20 @@ def _check_rates(wanted: list[Cell]) -> None:
 def _show(made: list[Table]) -> None:
     from rich.console import Console
     from rich.table import Table as RichTable
+    from rich.text import Text
 
     from hfscan.bench.table import legend, texts
+    from hfscan.report.text import printable
 
     console = Console()
     for one in made:
         header, lines = texts(one)
-        shown = RichTable(title=f"{one.title}: {legend(one)}", title_justify="left")
+        title = Text(printable(f"{one.title}: {legend(one)}", 400), style="table.title")
+        shown = RichTable(title=title, title_justify="left")
         for name in header:
-            shown.add_column(name, justify="left" if name == "" else "right")
+            shown.add_column(Text(printable(name)), justify="left" if name == "" else "right")
         for line in lines:
-            shown.add_row(*line, style="dim" if line[1] == "paper" else "")
+            shown.add_row(
+                *(Text(printable(cell)) for cell in line), style="dim" if line[1] == "paper" else ""
+            )
         console.print(shown)

@@ -9,16 +9,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from bench.conftest import trial as trial_of
 from datasets import ClassLabel, Dataset, DatasetDict, Features
 from datasets import Image as ImageFeature
 
 from hfscan.bench.attacks import ATTACKS
 from hfscan.bench.defenses import DEFENSES
+from hfscan.bench.results import append_trial
 from hfscan.bench.smoke import SYNTHETIC
 from hfscan.bench.tasks import TASKS
 from hfscan.cli import EXIT_FAILED, EXIT_USAGE
 from hfscan.cli.bench import EXIT_FAILED_TRIALS
 
+from .bad_case import HOSTILE
 from .conftest import Run
 from .support import png, write_data
 
@@ -105,6 +108,15 @@ def test_results_that_are_none(run: Run, tmp_path: Path) -> None:
     assert done.code == EXIT_FAILED
     assert "line 1 of" in done.err
     assert run("bench", "table", tmp_path / "nothing").code == EXIT_USAGE
+
+
+def test_results_of_others_are_no_markup(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "results.jsonl"
+    append_trial(file, trial_of("[/a]", "[/d]", dataset=f"[/x]{HOSTILE}"))
+    done = run("bench", "table", file)
+    assert done.code == 0, done.err
+    assert all(name in done.out for name in ("[/a]", "[/d]", "[/x]"))
+    assert "\x1b" not in done.out
 
 
 def test_data_of_ones_own(run: Run, tmp_path: Path) -> None:
