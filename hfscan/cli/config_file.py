@@ -7,6 +7,7 @@ what the option would mean, and less is allowed: what hands out rights or leads 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -40,6 +41,8 @@ TYPED = {
 
 WRITTEN = ("out", "output", "pages", "results")
 """Options that name what is written: from a file only below the working directory."""
+
+_HEADER = re.compile(rb"""\s*\[\s*["']?tool["']?\s*\.\s*["']?hfscan\b""")
 
 _WORDS = {
     bool: "true or false",
@@ -109,11 +112,17 @@ def _has_table(path: Path) -> bool:
     """Whether a ``pyproject.toml`` is about hfscan; those that are not may be as broken as they like."""
     try:
         with path.open("rb") as stream:
-            if not any(b"hfscan" in line for line in stream):
-                return False
+            lines = [line for line in stream if b"hfscan" in line]
     except OSError:
         return False
-    tool = read_toml(path).get("tool")
+    if not lines:
+        return False
+    try:
+        tool = read_toml(path).get("tool")
+    except UsageError:
+        if any(_HEADER.match(line) for line in lines):
+            raise
+        return False
     return isinstance(tool, dict) and "hfscan" in tool
 
 

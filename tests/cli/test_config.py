@@ -165,6 +165,12 @@ def test_pyproject_and_a_named_file(
 def test_a_broken_pyproject_of_others_is_not_read(run: Run, place: Path) -> None:
     write(place, "[broken", "pyproject.toml")
     assert run("audit", SHOW).code == 0
+    long = f"{'#' * 4001}\n"
+    write(place, f"[project]\ndependencies = ['hfscan']\n{long}", "pyproject.toml")
+    assert run("audit", SHOW).code == 0
+    for header in ("[tool.hfscan]", "[ 'tool' . hfscan.audit ]"):
+        write(place, f"{header}\n{long}", "pyproject.toml")
+        assert "line 2 is longer" in run("audit", SHOW).err
 
 
 def test_help_needs_no_file(run: Run, place: Path) -> None:
