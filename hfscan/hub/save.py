@@ -103,6 +103,12 @@ def _swap(one: Path, other: Path) -> bool:
 
 def check_target(folder: Path, *, overwrite: bool) -> None:
     """Raise a RepairError if `save` would refuse to write there."""
+    if folder.is_dir() and (folder.samefile(".") or os.path.ismount(folder)):
+        what = "the working directory" if folder.samefile(".") else "a mount point"
+        raise RepairError(
+            f"{folder} is {what}, which a new folder cannot take the place of",
+            f"name a folder in it: --out {folder / 'repaired'}",
+        )
     above = folder.absolute().parents or (folder,)
     parent = next(parent for parent in above if parent.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):

@@ -160,7 +160,13 @@ OPTIONS = [
         says="REPAIRED",
         disk=100_000,
     ),
-    Case("--out is everything", repair("--out", "/"), "/ exists already", "choose another --out"),
+    Case("--out is everything", repair("--out", "/"), "/ is a mount point", "--out /repaired"),
+    Case(
+        "--out is the working directory",
+        repair("--out", ".", "--overwrite"),
+        ". is the working directory, which a new folder cannot take the place of",
+        "name a folder in it: --out repaired",
+    ),
     Case(
         "--overwrite of more than a model",
         repair("--out", "..", "--overwrite"),

@@ -112,6 +112,25 @@ def test_a_file_is_refused(tmp_path: Path, model: HubModel) -> None:
     assert (tmp_path / "net").read_text() == "text"
 
 
+def test_the_working_directory_is_refused(
+    tmp_path: Path, model: HubModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in (Path(), tmp_path, Path("..", tmp_path.name)):
+        with pytest.raises(RepairError, match="is the working directory") as caught:
+            hfscan.save(model, folder)
+        assert "--out" in caught.value.hint
+    assert entries(tmp_path) == []
+
+
+def test_a_mount_point_is_refused(
+    tmp_path: Path, model: HubModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.path.ismount", lambda path: path == tmp_path)
+    with pytest.raises(RepairError, match="is a mount point"):
+        hfscan.save(model, tmp_path)
+
+
 # --- all of it or nothing
 
 
