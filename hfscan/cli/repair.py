@@ -224,7 +224,7 @@ def repair(
     from hfscan.cli.report import deliver
     from hfscan.cli.state import with_clean_data
     from hfscan.errors import UsageError
-    from hfscan.hub.push import check_token, plan_push
+    from hfscan.hub.push import check_token, find_destination, plan_push
     from hfscan.hub.save import check_target, save
     from hfscan.pipeline import audit, check_repair_settings
     from hfscan.pipeline import repair as run
@@ -290,6 +290,9 @@ def repair(
     source, clean = load_inputs(
         inputs, device, images=MAX_IMAGES, seed=seed, token=token, cache_dir=cache_dir
     )
+    if push:
+        facts = source.facts if found is None else found.model
+        find_destination(facts, to=to, create_pr=create_pr, token=token)
     with bars(quiet) as progress:
         if found is None:
             found = audit(

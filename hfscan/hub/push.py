@@ -11,7 +11,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from hfscan.errors import HubError
 from hfscan.hub.client import hub_api, hub_errors
 from hfscan.hub.save import contents
-from hfscan.types import HubModel, RepairReport
+from hfscan.types import HubModel, ModelFacts, RepairReport
 from hfscan.weights import SAFETENSORS, WEIGHTS_SUFFIXES
 
 _EXCHANGED = "hf_jwt_"
@@ -81,28 +81,46 @@ def plan_push(
         HubError: The model came from a folder and ``to`` is missing, the Hub refuses, or the audited
             repository has another head than the audited commit.
     """
-    source = report.audit.model
+    to, existing = find_destination(report.audit.model, to=to, create_pr=create_pr, token=token)
+    add = contents(model, report)
+    if existing is None:
+        return PushPlan(to, True, private, False, None, add, ())
+    head, files = existing
+    delete = tuple(sorted(name for name in files if _old_weights(name) and name not in add))
+    return PushPlan(to, False, private, create_pr is not False, head, add, delete)
+
+
+def find_destination(
+    source: ModelFacts,
+    *,
+    to: str | None = None,
+    create_pr: bool | None = None,
+    token: str | None = None,
+) -> tuple[str, tuple[str, list[str]] | None]:
+    """Where a push would go: better asked before a repair, too, than after it only.
+
+    Returns:
+        ``owner/name``, and head and file names; None instead if there is no such repository.
+
+    Raises:
+        HubError: As of `plan_push`, whose arguments these are.
+    """
     to = to or (source.ref if source.revision else None)
     if to is None:
         raise HubError(f"{source.ref} is no Hub repository to push to", "name one: --to owner/name")
-    add = contents(model, report)
     with hub_errors(to):
         existing = _files(hub_api(token), to)
-    if existing is None:
-        if create_pr:
-            raise HubError(
-                f"{to} does not exist, a pull request cannot be opened there",
-                "leave --create-pr out",
-            )
-        return PushPlan(to, True, private, False, None, add, ())
-    head, files = existing
-    if to == source.ref and head != source.revision:
+    if existing is None and create_pr:
         raise HubError(
-            f"{to} is at commit {head}, not at the audited {source.revision}",
+            f"{to} does not exist, a pull request cannot be opened there",
+            "leave --create-pr out",
+        )
+    if existing is not None and to == source.ref and existing[0] != source.revision:
+        raise HubError(
+            f"{to} is at commit {existing[0]}, not at the audited {source.revision}",
             "audit it again without a revision, or push to another repository: --to owner/name",
         )
-    delete = tuple(sorted(name for name in files if _old_weights(name) and name not in add))
-    return PushPlan(to, False, private, create_pr is not False, head, add, delete)
+    return to, existing
 
 
 def check_token(token: str | None = None) -> None:

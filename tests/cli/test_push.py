@@ -27,6 +27,7 @@ class Pushed:
     read_only: Done
     unasked: Done
     moved: Done
+    no_such: Done
     new: Done
     again: Done
     branch: Done
@@ -56,6 +57,7 @@ def pushed(victims: Victims, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             (*PUSH, "--yes", "--token", hub.read_token),
             PUSH,
             (*PUSH, "--yes", "--report", _moved(site, files)),
+            (*PUSH, "--yes", "--to", "me/nowhere", "--create-pr"),
             (*PUSH, "--yes", "--to", "me/new"),
             (*PUSH, "--yes", "--to", "me/new"),
             (*PUSH, "--yes", "--to", "me/copy", "--no-create-pr", "--commit-message", "Erase it"),
@@ -138,6 +140,12 @@ def test_refusals(pushed: Pushed) -> None:
     assert "error: org/moved is at commit " in pushed.moved.err
     assert "hint: audit it again" in pushed.moved.err
     assert pushed.site.model("org/moved").pull_requests == []
+    assert "error: me/nowhere does not exist" in pushed.no_such.err
+
+
+def test_the_destination_is_looked_at_before_the_repair(pushed: Pushed) -> None:
+    assert [pushed.moved.out, pushed.no_such.out] == ["", ""]
+    assert "written to" not in pushed.moved.err + pushed.no_such.err
 
 
 def test_only_what_was_asked_for_is_committed(pushed: Pushed) -> None:
