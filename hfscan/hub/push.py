@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from hfscan.errors import HubError
 from hfscan.hub.client import hub_api, hub_errors
@@ -188,9 +190,9 @@ def execute(
         *(CommitOperationAdd(name, content) for name, content in plan.add.items()),
         *(CommitOperationDelete(name) for name in plan.delete),
     ]
-    with hub_errors(plan.to):
-        if plan.create:
-            api.create_repo(plan.to, private=plan.private, exist_ok=False)
+    if plan.create:
+        _create(api, plan)
+    with _say_what_remains(plan):
         info = api.create_commit(
             plan.to,
             operations,
@@ -203,3 +205,31 @@ def execute(
         return PushResult("", "")
     number = int(info.pr_num) if info.pr_num is not None else None
     return PushResult(info.pr_url or info.commit_url, info.oid, number)
+
+
+def _create(api: HfApi, plan: PushPlan) -> None:
+    with hub_errors(plan.to):
+        try:
+            api.create_repo(plan.to, private=plan.private, exist_ok=False)
+        except HfHubHTTPError as error:
+            if error.response.status_code != HTTPStatus.CONFLICT:
+                raise
+            raise HubError(
+                f"{plan.to} cannot be created: it exists, and this token cannot see it",
+                "use a token that can, or push to another repository: --to owner/name",
+            ) from error
+
+
+@contextmanager
+def _say_what_remains(plan: PushPlan) -> Iterator[None]:
+    """Add to an error that the new repository is there, and empty; to delete it may be more than a token can."""
+    try:
+        with hub_errors(plan.to):
+            yield
+    except HubError as error:
+        if not plan.create:
+            raise
+        raise HubError(
+            f"{error}; the new repository {plan.to} was created, and remains empty",
+            f"{error.hint}; to fill it, push again with --no-create-pr",
+        ) from error
