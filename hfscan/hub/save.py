@@ -103,6 +103,13 @@ def _swap(one: Path, other: Path) -> bool:
 
 def check_target(folder: Path, *, overwrite: bool) -> None:
     """Raise a RepairError if `save` would refuse to write there."""
+    try:
+        _check_target(folder, overwrite)
+    except OSError as error:  # the name is too long, for one
+        raise _cannot_write(folder, error) from error
+
+
+def _check_target(folder: Path, overwrite: bool) -> None:
     if folder.is_dir() and (folder.samefile(".") or os.path.ismount(folder)):
         what = "the working directory" if folder.samefile(".") else "a mount point"
         raise RepairError(

@@ -123,6 +123,11 @@ def test_the_working_directory_is_refused(
     assert entries(tmp_path) == []
 
 
+def test_too_long_a_name_is_refused(tmp_path: Path, model: HubModel) -> None:
+    with pytest.raises(RepairError, match="cannot be written"):
+        hfscan.save(model, tmp_path / ("a" * 300))
+
+
 def test_a_mount_point_is_refused(
     tmp_path: Path, model: HubModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
