@@ -33,6 +33,7 @@ TYPED = {
     "overwrite": "it deletes files",
     "private": "it is part of a push",
     "push": "it publishes",
+    "report": "it decides which model is repaired, and where that is published",
     "scheduler": "it runs what another machine sends",
     "to": "it is part of a push",
     "yes": "it answers for a person",
