@@ -68,14 +68,13 @@ def conclude(tests: Sequence[TestResult], calibration: Calibration | None = None
     """
     made = _made(tests)
     counted = [test for test in made if calibration is None or _counts(test, calibration)]
-    combined = _combined(counted, calibration)
-    if combined is None:
+    if not counted:
         reasons = [f"{test.name}: {test.skipped}" for test in tests if test.skipped]
         reasons += [f"{test.name}: it is not calibrated" for test in made if test not in counted]
         reasons += [f"{test.name}: {NO_FORMULA}" for test in without_p_value(tests)]
         why = "; ".join(reasons) or "none was run"
         return Conclusion(Verdict.INCONCLUSIVE, f"no model-level test could be made ({why})")
-    strongest = _strongest(counted, calibration)
+    combined, strongest = _decided(counted, calibration)
     target = strongest.target
     backdoored, suspicious = thresholds(calibration)
     if combined < backdoored:
@@ -131,26 +130,30 @@ def _p(test: TestResult) -> float:
     return 1.0 if test.p_value is None else test.p_value
 
 
-def _combined(tests: Sequence[TestResult], calibration: Calibration | None) -> float | None:
-    if not tests:
-        return None
+def _decided(
+    tests: Sequence[TestResult], calibration: Calibration | None
+) -> tuple[float, TestResult]:
+    """The p-value of all these tests, at least one, and the test that speaks for it."""
     if calibration is None:
-        return bonferroni([_p(test) for test in tests])
-    votes = {test.name: (_p(test), test.target or 0) for test in tests if test.calibrated}
-    together = calibration.combined(votes)
-    parts = [] if together is None else [together]
-    if alone := [_p(test) for test in tests if not test.calibrated]:
-        parts.append(bonferroni(alone))
-    return bonferroni(parts) if parts else None
+        return bonferroni([_p(test) for test in tests]), min(tests, key=_p)
+    names = calibration.comparable([test.name for test in tests if test.calibrated])
+    together = [test for test in tests if test.calibrated and test.name in names]
+    alone = [test for test in tests if test not in together]
+    parts = []
+    if together:
+        votes = {test.name: (_p(test), test.target or 0) for test in together}
+        parts.append((calibration.combined(votes) or 0.0, _leading(together)))
+    if alone:
+        parts.append((bonferroni([_p(test) for test in alone]), min(alone, key=_p)))
+    p_value, strongest = min(parts, key=lambda part: part[0])
+    return min(1.0, p_value * len(parts)), strongest
 
 
-def _strongest(tests: Sequence[TestResult], calibration: Calibration | None) -> TestResult:
-    """The test that decides, or of those that decide together the one with the smallest p-value."""
+def _leading(tests: Sequence[TestResult]) -> TestResult:
+    """Of tests that speak together, the one with the smallest p-value for the class that most speaks for."""
     votes = [(_p(test), test.target) for test in tests if test.target is not None]
-    if calibration is not None and votes:
-        target = suspected(votes)
-        tests = [test for test in tests if test.target == target]
-    return min(tests, key=_p)
+    target = suspected(votes) if votes else None
+    return min((test for test in tests if test.target == target), key=_p)
 
 
 def _nothing(
@@ -158,6 +161,8 @@ def _nothing(
 ) -> str:
     missing = [test.name for test in tests if test.skipped]
     but = f"; not made: {', '.join(missing)}" if missing else ""
+    if silent := [test.name for test in without_p_value(tests)]:
+        but += f"; made, but not counted: {', '.join(silent)}"
     if len(counted) == 1:
         return f"no class stands out in the {strongest.name} test{but}"
     return f"no class stands out in any of {len(counted)} tests, most in {strongest.name}{but}"

@@ -122,3 +122,12 @@ def test_figures_of_another_calibration_are_not_compared(
     shipping(monkeypatch)
     assert "is not here: zoo" in Calibrated.of(facts, None).differs(theirs)
     assert Calibrated.of(facts, None).differs(None) == ""
+
+
+def test_what_is_not_calibrated_is_said(facts: ModelFacts) -> None:
+    found = Calibrated.of(facts, calibration_of(NetworkFacts.of(facts)))
+    own = TestResult("mine", 1.0, 0.01, 0, (1.0, 0.0), "")
+    known = TestResult("one", 1.0, 0.5, 0, (1.0, 0.0), "", calibrated=True)
+    assert found.notes((own,), many(4)) == (UNCALIBRATED,)
+    assert any("Not calibrated: mine" in note for note in found.notes((known, own), many(4)))
+    assert not any("Not calibrated" in note for note in found.notes((known,), many(4)))

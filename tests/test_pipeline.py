@@ -13,6 +13,8 @@ from sklearn.ensemble import IsolationForest
 from torch import Tensor, nn
 
 import hfscan
+from hfscan.calibration import NetworkFacts, Record, Score
+from hfscan.calibration.fitting import fit
 from hfscan.channels import erase, feature_map, one_image
 from hfscan.errors import AuditError, DataError, UsageError
 from hfscan.fmt import flow
@@ -31,6 +33,7 @@ from hfscan.types import (
     IntArray,
     Progress,
     Repaired,
+    RepairReport,
     RepairSettings,
     TestResult,
     Verdict,
@@ -587,6 +590,9 @@ def test_tests_that_did_not_see_the_backdoor_say_nothing_of_its_repair(
             planted_model, report, tiny_set, settings=TUNING, defense=Silenced()
         )
         assert result.verdict_after is verdict
+        assert bool(result.unclear) == (verdict is Verdict.INCONCLUSIVE)
+        again = RepairReport.from_dict(json.loads(json.dumps(result.to_dict())))
+        assert again.unclear == result.unclear
 
 
 def test_few_held_out_images_are_no_excuse(
@@ -607,6 +613,24 @@ def test_an_audit_with_a_calibration_that_is_not_here(
     with pytest.raises(AuditError, match="a calibration that is not here: mine of 9") as caught:
         hfscan.repair(planted_model, theirs, tiny_set, settings=TUNING)
     assert "--calibration" in caught.value.hint
+
+
+def test_an_audit_without_p_values_compares_nothing(
+    planted_model: HubModel, planted_report: AuditReport, tiny_set: ImageSet
+) -> None:
+    nothing = replace(planted_report, tests=(), target=None, verdict=Verdict.INCONCLUSIVE)
+    network = NetworkFacts.of(planted_model.facts)
+    records = [Record(network, {"maximum-margin": Score(1 + each / 9, 0)}) for each in range(9)]
+    _, result = hfscan.repair(
+        planted_model,
+        nothing,
+        tiny_set,
+        settings=TUNING,
+        defense=Silenced(),
+        calibration=fit(records, name="mine", description=""),
+    )
+    assert result.tests_after[0].calibrated
+    assert result.unclear == ""
 
 
 def test_too_few_images_of_other_classes(

@@ -142,6 +142,28 @@ def test_a_test_that_the_calibration_does_not_know_counts_beside_the_others() ->
     assert conclude((made(0.0004, "four"),), ZOO).verdict is Verdict.BACKDOORED
 
 
+def test_the_class_is_that_of_what_decides() -> None:
+    others = calibrated(("one", 1.8, 1), ("two", 1.3, 1))
+    for own, target in (
+        (made(1e-4, "mine", 3), 3),
+        (replace(made(1e-6, "mine"), target=None), None),
+    ):
+        found = conclude((*others, own), ZOO)
+        assert (found.verdict, found.target) == (Verdict.BACKDOORED, target)
+        assert "the mine test" in found.reason
+    apart = {**ZOO.nulls, "one": (*ZOO.nulls["one"][:9], *[None] * 3)}
+    apart["two"] = (*[None] * 3, *ZOO.nulls["two"][3:])
+    few = replace(ZOO, nulls=apart)  # six networks have both
+    assert few.comparable(["one", "two"]) == ["one"]
+    tests = (
+        replace(made(0.9, "one", 1), calibrated=True),
+        replace(made(1e-5, "two", 2), calibrated=True),
+    )
+    found = conclude(tests, few)
+    assert (found.verdict, found.target, found.p_value) == (Verdict.BACKDOORED, 2, 2e-5)
+    assert few.combined({"one": (0.9, 1), "two": (1e-5, 2)}) == found.p_value
+
+
 def test_a_test_that_too_few_clean_networks_had_does_not_count() -> None:
     nulls = {**ZOO.nulls, "one": (1.0, *[None] * 11)}
     poor = replace(ZOO, nulls=nulls)
@@ -155,7 +177,9 @@ def test_a_figure_without_a_p_value_is_no_verdict() -> None:
     conclusion = conclude((figure,))
     assert conclusion.verdict is Verdict.INCONCLUSIVE
     assert "one: it has a p-value here only with a calibration" in conclusion.reason
-    assert conclude((figure, made(0.5, "two"))).verdict is Verdict.NO_BACKDOOR_FOUND
+    other = conclude((figure, made(0.5, "two")))
+    assert other.verdict is Verdict.NO_BACKDOOR_FOUND
+    assert other.reason.endswith("; made, but not counted: one")
 
 
 def test_disagreements() -> None:

@@ -94,16 +94,20 @@ class Calibration:
         Returns:
             None if there is none of a calibrated test.
         """
-        names = [name for name in votes if self.null(name)]
+        names = self.comparable(votes)
+        if not names:
+            return None
+        together = null.p_value(self._evidence(names), evidence([votes[name] for name in names]))
+        alone = [p for name, (p, _) in votes.items() if self.null(name) and name not in names]
+        return bonferroni([together, bonferroni(alone)]) if alone else together
+
+    def comparable(self, tests: Collection[str]) -> list[str]:
+        """Those of the tests that can speak together: enough clean networks have all of them."""
+        names = [name for name in tests if self.null(name)]
         names.sort(key=lambda name: len(self.null(name)), reverse=True)
-        alone: list[float] = []
-        while names:
-            clean = self._evidence(names)
-            if len(clean) >= null.MIN_NETWORKS:
-                together = null.p_value(clean, evidence([votes[name] for name in names]))
-                return bonferroni([together, bonferroni(alone)]) if alone else together
-            alone.append(votes[names.pop()][0])
-        return None
+        while names and len(self._evidence(names)) < null.MIN_NETWORKS:
+            names.pop()
+        return names
 
     def _evidence(self, names: Sequence[str]) -> list[float]:
         """Of each clean network of which all these tests were made, with the p-values that the others give it."""

@@ -102,11 +102,15 @@ class Calibrated:
         if used is None:
             too_far = f"The closest calibration is too far away to be used. {self.distance}"
             return (UNCALIBRATED, *([too_far] if self.distance else []), *_uncounted(tests))
+        own = [test.name for test in tests if test.p_value is not None and not test.calibrated]
+        if own and not _made(tests):
+            return (UNCALIBRATED,)
         return (
             f"Calibrated with {len(used.networks)} clean networks ({used.name}): at most "
             f"{100 * used.suspicious_rate:g} % of clean networks are called suspicious and "
             f"{100 * used.backdoored_rate:g} % backdoored, as far as the fitted tail holds.{_rates(used, tests)}",
             self.distance,
+            *([f"Not calibrated: {', '.join(own)}, by formulas of their own."] if own else []),
             *_few(clean, self.classes),
         )
 

@@ -42,6 +42,12 @@ from hfscan.unlearn import Unlearning
 from hfscan.verdict import obstacle
 from hfscan.weights import weights_sha256
 
+UNSEEN = (
+    "with the held-out images the tests do not see in the network as it was what the audit saw, "
+    "so that they say nothing about the repair; use more clean images"
+)
+"""Why a verdict on a repaired network is INCONCLUSIVE."""
+
 OTHER_TRIGGERS = 1000
 """Added to the seed: the triggers that prove a repair are not the ones that were unlearned."""
 
@@ -133,7 +139,9 @@ def repair(
             )
     erased_only = erase(model.net, repaired.erased, one_image(model.net, held_out))
     after = _measure(repaired.net, held_out)
-    meaningless = obstacle(after.accuracy, len(clean), model.num_classes)
+    verdict_after, unclear = _after(calibrated, report.target, tests_before, tests_after)
+    if meaningless := obstacle(after.accuracy, len(clean), model.num_classes):
+        verdict_after, unclear = Verdict.INCONCLUSIVE, meaningless
     digest = weights_sha256(repaired.net)
     result = RepairReport(
         audit=report,
@@ -146,11 +154,8 @@ def repair(
         after=after,
         tests_before=without_pictures(tests_before),
         tests_after=without_pictures(tests_after),
-        verdict_after=(
-            Verdict.INCONCLUSIVE
-            if meaningless
-            else _after(calibrated, report.target, tests_before, tests_after)
-        ),
+        verdict_after=verdict_after,
+        unclear=unclear,
         weights_sha256=digest,
         unlearned=repaired.unlearned,
         triggers=repaired.triggers,
@@ -204,11 +209,13 @@ def _after(
     target: int | None,
     before: Sequence[TestResult],
     after: Sequence[TestResult],
-) -> Verdict:
-    """What the tests say of the repaired network; nothing, if they do not see in the old one what the audit saw."""
-    verdict = calibrated.conclude(after).verdict
+) -> tuple[Verdict, str]:
+    """What the tests say of the repaired network, and why nothing if they do not: as of an old backdoor that they miss."""
+    found = calibrated.conclude(after)
     seen = target is None or calibrated.conclude(before).target == target
-    return Verdict.INCONCLUSIVE if verdict is Verdict.NO_BACKDOOR_FOUND and not seen else verdict
+    if found.verdict is Verdict.NO_BACKDOOR_FOUND and not seen:
+        return Verdict.INCONCLUSIVE, UNSEEN
+    return found.verdict, found.reason if found.verdict is Verdict.INCONCLUSIVE else ""
 
 
 def _as_audited(
@@ -216,7 +223,8 @@ def _as_audited(
 ) -> Calibrated:
     """The calibration to judge by: the given one, or the audit's if it comes with hfscan."""
     calibrated = Calibrated.of(model.facts, calibration)
-    if differ := calibrated.differs(report.calibration):
+    compared = any(test.p_value is not None for test in report.tests)
+    if compared and (differ := calibrated.differs(report.calibration)):
         raise AuditError(
             f"the audit cannot be compared: {differ}",
             "pass its calibration with --calibration, or audit again",

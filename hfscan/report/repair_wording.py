@@ -60,12 +60,7 @@ def target_sentences(report: RepairReport, quote: Quote) -> list[str]:
         for test in report.tests_before
         if not test.skipped and test.name in after
     ]
-    if repair_outcome(report) == "untested":
-        lines.append(
-            f"With {plural(report.before.images, 'held-out image')} the tests do not see in the network as it was "
-            "what the audit saw, so that they say nothing about the repair: use more clean images."
-        )
-    return lines
+    return [*lines, *([f"No verdict: {quote(report.unclear)}."] if report.unclear else [])]
 
 
 def proof_sentences(report: RepairReport, quote: Quote) -> list[str]:

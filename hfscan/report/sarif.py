@@ -134,9 +134,11 @@ def _details(report: AuditReport, rule: Rule) -> list[str]:
     if rule.name == "pickle-weights":
         return [f"The file is {_quote(report.model.weights_file)}."]
     if rule.name == "tests-left-out":
-        made = ", ".join(_quote(test.name) for test in report.tests if not test.skipped)
-        skipped = wording.skipped_tests(report.tests, _prose)
-        return [_sentence(each) for each in (f"Made: {made}", *skipped)]
+        made = [test for test in report.tests if not test.skipped]
+        counted = ", ".join(_quote(test.name) for test in made if test.p_value is not None)
+        silent = ", ".join(_quote(test.name) for test in made if test.p_value is None)
+        said = [f"Made: {counted}", *([f"Made, but not counted: {silent}"] if silent else [])]
+        return [_sentence(each) for each in (*said, *wording.skipped_tests(report.tests, _prose))]
     reasons = findings.skipped_layers(report)
     lines = wording.skip_lines(reasons, _prose, _quote, shown=5)
     return [_sentence(line) for line in [*wording.coverage_sentences(report), *lines]]

@@ -150,6 +150,7 @@ def _repair() -> Json:
             "tests_before": _list_of(TestResult),
             "tests_after": _list_of(TestResult),
             "verdict_after": _verdict(),
+            "unclear": {"type": "string"},
             "unlearned": {"type": ["number", "null"]},
             "triggers": _STRINGS,
             "weights_sha256": {"type": "string"},

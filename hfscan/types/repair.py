@@ -119,6 +119,7 @@ class RepairReport:
         tests_before: Model-level tests of the network as it was.
         tests_after: Of the repaired network.
         verdict_after: What the tests conclude about the repaired network.
+        unclear: Why that is INCONCLUSIVE; empty if it is not.
         unlearned: Largest share of images that an inverted trigger leads to the suspected class, before
             the repair; None without a suspected class.
         triggers: Families of the inverted triggers that were unlearned.
@@ -142,6 +143,7 @@ class RepairReport:
     tests_after: tuple[TestResult, ...]
     verdict_after: Verdict
     weights_sha256: str
+    unclear: str = ""
     unlearned: float | None = None
     triggers: tuple[str, ...] = ()
     defense: str = "FlowRepair"
@@ -170,6 +172,7 @@ class RepairReport:
             "tests_before": [asdict(test) for test in self.tests_before],
             "tests_after": [asdict(test) for test in self.tests_after],
             "verdict_after": self.verdict_after.value,
+            "unclear": self.unclear,
             "unlearned": self.unlearned,
             "triggers": list(self.triggers),
             "weights_sha256": self.weights_sha256,
@@ -218,6 +221,7 @@ class RepairReport:
             **tests,
             verdict_after=Verdict(data["verdict_after"]),
             weights_sha256=typed(str, data["weights_sha256"]),
+            unclear=typed(str, data.get("unclear", "")),
             unlearned=typed(float | None, data["unlearned"]),
             triggers=typed(tuple[str, ...], data["triggers"]),
             defense=typed(str, data["defense"]),

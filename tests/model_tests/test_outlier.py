@@ -23,3 +23,7 @@ def test_where_a_perfect_trigger_would_not_be_suspicious(
     classes: int, images: int, usual: float, expected: bool
 ) -> None:
     assert blind(np.full(classes, images), usual) is expected
+
+
+def test_six_classes_of_an_inversion() -> None:
+    assert blind(np.array([52, 52, 40, 27, 27, 27]), 1.5)
