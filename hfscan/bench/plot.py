@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hfscan.bench.figure import new_figure, write_figure
 from hfscan.bench.order import CLEAN_RATE, POISON_RATE, attacks_in, defenses_in, networks_in, usual
+from hfscan.bench.tables import check_alike
 from hfscan.errors import DataError
 from hfscan.types import Trial
 
@@ -158,6 +159,7 @@ def _by_network(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
         parts[title] = [
             t for t in trials if (t.cell.dataset, t.cell.architecture, t.cell.width) == network
         ]
+        check_alike(parts[title])
     return parts
 
 

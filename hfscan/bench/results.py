@@ -29,8 +29,15 @@ def read_trials(path: Path) -> list[Trial]:
             raise DataError(
                 f"line {number} of {path} is not a trial ({str(error)[:100]})", "remove the line"
             ) from error
+        if not (trial.error or _is_measured(trial)):
+            raise DataError(f"line {number} of {path} has no figures", "remove the line")
         trials[trial.cell] = trial
     return list(trials.values())
+
+
+def _is_measured(trial: Trial) -> bool:
+    figures = (trial.before, trial.after)
+    return all(each is not None and None not in (each.asr, each.ra) for each in figures)
 
 
 def append_trial(path: Path, trial: Trial) -> None:
@@ -69,10 +76,13 @@ def agree(kept: Any, wanted: Any) -> bool:
 
 
 def settings_of(thing: object) -> dict[str, Any]:
-    """The hyper-parameters of an attack or a defense: those of its fields that are plain data."""
+    """The hyper-parameters of an attack or a defense: those of its fields that are plain data.
+
+    What decides a result beside them, such as the calibration of an audit in a defense, is not among them.
+    """
     found: dict[str, Any] = {}
     for name, value in vars(thing).items():
-        if isinstance(value, int | float | str):
+        if value is None or isinstance(value, int | float | str | tuple):
             found[name] = value
         elif is_dataclass(value):
             found[name] = settings_of(value)

@@ -49,7 +49,7 @@ def tables(
         key = (cell.dataset, cell.architecture, cell.width, cell.target)
         groups.setdefault(key, []).append(trial)
     for group in groups.values():
-        _check_epochs(group)
+        check_alike(group)
     if number in RATES:
         several = {key: group for key, group in groups.items() if len(_rates(group, number)) > 1}
         groups = several or groups
@@ -59,7 +59,14 @@ def tables(
     return [table for table in made if table.rows]
 
 
-def _check_epochs(trials: Sequence[Trial]) -> None:
+def check_alike(trials: Sequence[Trial]) -> None:
+    """Raise a DataError if a mean over trials would be of victims that cannot be compared."""
+    measured = sorted({t.before.images for t in trials if t.before is not None})
+    if len(measured) > 1:
+        raise DataError(
+            f"victims were measured with {' and '.join(map(str, measured))} images: their mean means nothing",
+            "keep results from other --data in files of their own",
+        )
     for attack in attacks_in(trials):
         epochs = sorted({t.cell.epochs for t in trials if t.cell.attack == attack})
         if len(epochs) > 1:
@@ -217,8 +224,8 @@ def _rated(trial: Trial) -> Figures:
 
 
 def _untouched(trials: Sequence[Trial]) -> Figures:
-    """The mean of the victims of some trials, each once."""
-    victims = {t.cell.victim_seed: t.before for t in trials if t.before is not None}
+    """The mean of the victims of some trials, each once: on another processor the same seed trains another one."""
+    victims = {(t.cell.victim_seed, t.before): t.before for t in trials if t.before is not None}
     found = [(m.accuracy, m.asr, m.ra, None) for m in victims.values()]
     return _means(found) if found else (None,) * 4
 

@@ -340,9 +340,10 @@ def _check_rates(wanted: list[Cell]) -> None:
     from hfscan.errors import UsageError
 
     for cell in wanted:
-        if not 0 < cell.poison_rate < 1 or not 0 < cell.clean_rate <= 1 or cell.seed < 0:
+        rates = 0 < cell.poison_rate < 1 and 0 < cell.clean_rate <= 1
+        if not rates or not 0 <= cell.seed <= o.MAX_SEED:
             raise UsageError(
-                "--poison-rate must be in (0, 1), --clean-rate in (0, 1], --seed not negative",
+                f"--poison-rate must be in (0, 1), --clean-rate in (0, 1], --seed in [0, {o.MAX_SEED}]",
                 "see hfscan bench run --help",
             )
 

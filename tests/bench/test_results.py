@@ -12,7 +12,7 @@ from hfscan.bench.attacks import Blended
 from hfscan.bench.results import append_trial, read_trials, remaining, settings_of
 from hfscan.errors import DataError
 from hfscan.train import FitConfig
-from hfscan.types import Cell, Trial
+from hfscan.types import Cell, Metrics, Trial
 
 from .conftest import trial
 
@@ -52,6 +52,16 @@ def test_lines_that_are_no_trials(tmp_path: Path, line: str) -> None:
     path.write_text(line + "\n")
     with pytest.raises(DataError, match="line 1 of"):
         read_trials(path)
+
+
+@pytest.mark.parametrize("part", ["before", "after"])
+def test_a_trial_that_worked_has_figures(tmp_path: Path, part: str) -> None:
+    for figures in (None, Metrics(0.9, images=100)):
+        path = tmp_path / "results.jsonl"
+        path.unlink(missing_ok=True)
+        append_trial(path, dataclasses.replace(trial(), **{part: figures}))
+        with pytest.raises(DataError, match="has no figures"):
+            read_trials(path)
 
 
 def test_wrong_types_are_no_trial() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hfscan.bench.attacks import ATTACKS
+from hfscan.bench.plot import scatter
 from hfscan.bench.table import COST, Table, comma_separated, markdown, texts
 from hfscan.bench.tables import tables
 from hfscan.errors import DataError, UsageError
@@ -83,6 +84,20 @@ def test_victims_that_were_trained_differently_have_no_mean() -> None:
     assert tables([trial("badnets", epochs=9), trial("wanet", epochs=12)], "1")
     with pytest.raises(DataError, match="badnets were trained for 9 and 12 epochs"):
         tables([trial(epochs=9), trial(defense="ft", epochs=12)], "1")
+
+
+def test_victims_that_were_measured_with_other_images_have_no_mean() -> None:
+    other = replace(trial(seed=1), before=Metrics(0.9, 1.0, 0.0, 3000))
+    with pytest.raises(DataError, match="measured with 100 and 3000 images"):
+        tables([trial(), other], "1")
+    with pytest.raises(DataError, match="measured with 100 and 3000 images"):
+        scatter([trial(), other])
+
+
+def test_a_victim_that_was_trained_again_is_another_one() -> None:
+    again = replace(trial(defense="ft"), before=Metrics(0.82, 0.9, 0.1, 100))
+    (table,) = tables([trial(), again], "1")
+    assert row(table, "none")[0] == pytest.approx((0.87, 0.95, 0.05, None))
 
 
 def test_victims_of_several_seeds_are_averaged() -> None:
