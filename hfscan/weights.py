@@ -127,8 +127,17 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
         fresh = Path(scratch) / path.name
-        fresh.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+        fresh.write_bytes(_as_bytes(tensors))
         fresh.replace(path)
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Hex digest of the file that `write_tensors` writes."""
+    return hashlib.sha256(_as_bytes(tensors)).hexdigest()
+
+
+def _as_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    return bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:

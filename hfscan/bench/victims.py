@@ -26,7 +26,7 @@ from hfscan.hub.untrained import untrained
 from hfscan.metrics import accuracy, asr
 from hfscan.train import fit
 from hfscan.types import HubModel, ImageSet, Progress, silent
-from hfscan.weights import read_weights, write_tensors
+from hfscan.weights import read_weights, tensors_sha256, write_tensors
 
 RECORD = "victim.json"
 BENIGN = "none"
@@ -165,6 +165,11 @@ def _facts(spec: VictimSpec, task: Task, attack: Attack | None) -> dict[str, Any
     return {
         "spec": asdict(spec),
         "attack_settings": settings_of(attack) if attack is not None else {},
+        **(
+            {"trigger": tensors_sha256(attack.tensors())}
+            if isinstance(attack, FittedAttack)
+            else {}
+        ),
         "recipe": asdict(recipe),
         "train": task.train.facts.fingerprint,
         "test": task.test.facts.fingerprint,

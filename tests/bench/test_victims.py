@@ -13,6 +13,7 @@ from hfscan.bench.tasks import Task, TaskSettings
 from hfscan.bench.victims import BENIGN, RECORD, Victims, VictimSpec
 from hfscan.errors import DataError
 from hfscan.metrics import accuracy
+from hfscan.weights import read_weights, write_tensors
 
 SPEC = VictimSpec("tiny", "badnets", 2, width=4)
 
@@ -92,6 +93,15 @@ def test_a_trigger_that_was_found_otherwise_is_not_taken(victims: Victims, task:
     assert found is not None
     gray = torch.full((1, 3, 8, 8), 0.5)
     assert float((found.trigger(gray) - gray).norm()) < 0.6
+
+
+def test_a_trigger_that_was_found_again_is_noticed(victims: Victims, task: Task) -> None:
+    spec = dataclasses.replace(SPEC, attack="lowfreq")
+    victims.get(spec, task)
+    (file,) = (victims.folder / "attacks").iterdir()
+    write_tensors(file, {name: 2 * each for name, each in read_weights(file).items()})
+    with pytest.raises(DataError, match="was made with another trigger"):
+        victims.get(spec, task)
 
 
 def test_keys_tell_victims_apart() -> None:
