@@ -49,7 +49,7 @@ def calibrate(
     clean: Annotated[
         int,
         typer.Option(
-            min=1,
+            min=2,
             help="Clean networks of each architecture and width that fit; up to 3 more measure.",
             rich_help_panel=_ZOO,
         ),
@@ -167,6 +167,8 @@ def _audit_missing(
     Returns:
         All the networks, in the order of the results.
     """
+    from dataclasses import replace
+
     from hfscan.bench.calibrating import append_audited, missing, read_audited, survey
     from hfscan.bench.victims import Victims, cache_folder
     from hfscan.cli.output import bars, say
@@ -181,8 +183,12 @@ def _audit_missing(
         found = survey(todo, task, victims, progress=progress.passing)
         for one in progress(found, "networks", len(todo)):
             append_audited(results, one)
-    wanted = {animal.spec.key for animal in animals}
-    return [one for one in read_audited(results) if one.key in wanted]
+    held_out = {animal.spec.key: animal.held_out for animal in animals}
+    return [
+        replace(one, held_out=held_out[one.key])
+        for one in read_audited(results)
+        if one.key in held_out
+    ]
 
 
 def _show(measured: Evaluation, format: TableFormat) -> None:
