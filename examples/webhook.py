@@ -114,7 +114,10 @@ def main() -> None:
 
     def work() -> None:
         while True:
-            audit(models.get(), options.clean_data, options.reports, options.budget)
+            try:
+                audit(models.get(), options.clean_data, options.reports, options.budget)
+            except OSError as error:  # a full disk, for one; the next push may find room
+                print(f"failed: {error}", flush=True)
 
     threading.Thread(target=work, daemon=True).start()
     Hook((options.host, options.port), secret, options.owner, models.put).serve_forever()

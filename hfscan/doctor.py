@@ -158,8 +158,8 @@ def folder(name: str, path: Path) -> Check:
         name: What it is for.
         path: Where; it does not have to be there yet.
     """
-    there = next(each for each in (path, *path.absolute().parents) if each.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
+    there = next(each for each in (path, *path.absolute().parents) if os.path.exists(each))  # noqa: PTH110
+    if not os.path.isdir(there) or not os.access(there, os.W_OK):  # noqa: PTH112
         return Check(
             name, f"{path} cannot be written", "bad", "choose another place, or its rights"
         )

@@ -141,7 +141,11 @@ def parse_outputs(outputs: list[str], formats: Iterable[str]) -> list[tuple[str,
 
 def _is_special(path: Path) -> bool:
     """Whether it is written to as it is, and not replaced: /dev/stdout must not become a file."""
-    return path.exists() and not path.is_file()
+    device = path.absolute().parts[1:2] in (
+        ("dev",),
+        ("proc",),
+    )  # a link to a file, where redirected
+    return os.path.exists(path) and (device or not os.path.isfile(path))  # noqa: PTH110, PTH113
 
 
 def _unwritable(file: str, reason: str) -> UsageError:
@@ -156,7 +160,8 @@ def write_atomically(path: Path, text: str) -> None:
     """
     try:
         if _is_special(path):
-            path.write_text(text, encoding="utf-8")
+            with path.open("a", encoding="utf-8") as stream:  # what is there was printed before
+                stream.write(text)
         else:
             replace_file(path.resolve(), text)
     except OSError as error:

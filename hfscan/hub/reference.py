@@ -68,6 +68,10 @@ def parse_reference(text: str, kind: Kind, revision: str | None = None) -> Refer
     Raises:
         UsageError: It is neither, or there are two revisions.
     """
+    if "\0" in text:
+        raise UsageError(
+            f"{text!r:.120} is not a {kind}", "write owner/name, or ./name for a folder"
+        )
     if is_folder(text):
         if revision:
             raise UsageError(

@@ -114,10 +114,15 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 def perform(job: Job, processes: Processes | None = None) -> Outcome:
     """Audit one model in a process of its own, and say what came of it: never an error."""
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="hfscan-", ignore_cleanup_errors=True) as scratch:
-        folder = Path(scratch)
-        code = _run(job, folder, processes or Processes())
-        outcome = _interpret(job, code, folder)
+    code = None
+    try:
+        with tempfile.TemporaryDirectory(prefix="hfscan-", ignore_cleanup_errors=True) as scratch:
+            folder = Path(scratch)
+            code = _run(job, folder, processes or Processes())
+            outcome = _interpret(job, code, folder)
+    except (OSError, ValueError, MemoryError) as error:  # no memory or disk for another process
+        reason = f"it could not be started ({str(error)[:100]})"
+        outcome = Outcome(Record(job.model, "failed", reason=reason))
     seconds = round(time.perf_counter() - began, 1)
     record = replace(outcome.record, seconds=seconds, exit_code=code, options=_options(job))
     return replace(outcome, record=record)

@@ -25,6 +25,12 @@ def test_a_device_or_a_pipe_needs_no_writable_folder(tmp_path: Path) -> None:
     assert (name, path) == ("json", Path("/dev/null"))
     write_atomically(path, "{}")
     assert not path.is_file()
+    (tmp_path / "log").write_text("before\n")
+    with (tmp_path / "log").open("a") as log:
+        redirected = Path(f"/proc/self/fd/{log.fileno()}")  # as /dev/stdout is
+        assert parse_outputs([f"json={redirected}"], ["json"])
+        write_atomically(redirected, "{}")
+    assert (tmp_path / "log").read_text() == "before\n{}"
     os.mkfifo(tmp_path / "pipe")
     assert parse_outputs([f"json={tmp_path}/pipe"], ["json"])
 

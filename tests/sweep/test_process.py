@@ -66,6 +66,19 @@ def test_what_can_go_wrong(model: str, status: str, reason: str) -> None:
     assert outcome.reports == {}
 
 
+@pytest.mark.parametrize("error", [MemoryError, OSError("no room"), ValueError("a null byte")])
+def test_what_cannot_be_started_has_failed(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def popen(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("subprocess.Popen", popen)
+    record = perform(job("clean")).record
+    assert (record.status, record.exit_code) == ("failed", None)
+    assert record.reason.startswith("it could not be started")
+
+
 def test_an_audit_that_takes_too_long_is_killed() -> None:
     record = perform(job("hang", timeout=0.2)).record
     assert (record.status, record.exit_code) == ("failed", None)
