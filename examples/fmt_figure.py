@@ -19,7 +19,8 @@ from torch import Tensor
 
 import hfscan
 from hfscan.channels import probing
-from hfscan.fmt import flow, reverse_features, start
+from hfscan.fmt import flow
+from hfscan.fmt.reverse import reverse_features, start
 from hfscan.types import AuditReport
 
 TEXT = 'font-family="sans-serif" font-size="13" fill="#777"'

@@ -2,6 +2,8 @@
 # requires-python = ">=3.10"
 # dependencies = [
 #   "hfscan @ git+https://github.com/OWNER/hfscan",
+#   "torch",  # of the index below, which counts for what is named here
+#   "torchvision",
 # ]
 #
 # [[tool.uv.index]]

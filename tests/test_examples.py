@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 import runpy
 import subprocess
@@ -41,6 +43,18 @@ def _quick_tests(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_examples_are_short(name: str) -> None:
     assert len((EXAMPLES / name).read_text().splitlines()) <= 60
+
+
+@pytest.mark.parametrize(
+    "script",
+    [*EXAMPLES.glob("*.py"), *(EXAMPLES.parent / "tests" / "benchmarks").glob("*.py")],
+    ids=lambda script: script.stem,
+)
+def test_what_a_script_imports_is_there(script: Path) -> None:
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hfscan"):
+            module = importlib.import_module(node.module or "")
+            assert [each.name for each in node.names if not hasattr(module, each.name)] == []
 
 
 def test_train_victims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
