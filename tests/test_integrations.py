@@ -125,8 +125,8 @@ def test_the_script_for_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     text = (EXAMPLES / "scan_job.py").read_text()
     (block,) = re.findall(r"(?m)^# /// script$\n((?:^#(?:| .*)$\n)+)^# ///$", text)  # PEP 723
     header = tomllib.loads("".join(line[2:] or "\n" for line in block.splitlines(True)))
-    (dependency,) = header["dependencies"]
-    assert Requirement(dependency).name == "hfscan"
+    needed = [Requirement(dependency).name for dependency in header["dependencies"]]
+    assert needed == ["hfscan", *header["tool"]["uv"]["sources"]]  # an index is for what is named
     assert header["requires-python"] == PROJECT["requires-python"]
     client = pytest.importorskip("huggingface_hub.cli._uv_script_header")
     assert set(header["tool"]["hf-jobs"]) <= set(client.VALID_KEYS)

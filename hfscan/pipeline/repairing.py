@@ -79,8 +79,8 @@ def repair(
         caller to decide: compare ``accuracy_drop`` with ``settings.max_accuracy_drop``.
 
     Raises:
-        AuditError: The report is of other weights or judged by a calibration that is not given, or no channel is
-            to be erased.
+        AuditError: The report is of other weights, or no calibration is given and hfscan's is not the report's, or
+            no channel is to be erased.
         DataError: The images do not fit the model, it does not know them, or they are too few to split or to
             find triggers with.
         UsageError: A setting is out of its range.
@@ -223,7 +223,7 @@ def _as_audited(
 ) -> Calibrated:
     """The calibration to judge by: the given one, or the audit's if it comes with hfscan."""
     calibrated = Calibrated.of(model.facts, calibration)
-    compared = any(test.p_value is not None for test in report.tests)
+    compared = calibration is None and any(test.p_value is not None for test in report.tests)
     if compared and (differ := calibrated.differs(report.calibration)):
         raise AuditError(
             f"the audit cannot be compared: {differ}",
