@@ -180,7 +180,7 @@ def _verdict_panel(report: AuditReport) -> Panel:
 def _repair_panel(report: RepairReport) -> Panel:
     lines = [
         Text(repair_wording.repair_sentence(report), style="bold"),
-        *map(Text, repair_wording.target_sentences(report, printable)),
+        *map(Text, repair_wording.target_sentences(report, printable, _prose)),
         Text(repair_wording.REPAIR_CAVEAT),
     ]
     color = _OUTCOME_COLORS[findings.repair_outcome(report)]

@@ -88,7 +88,9 @@ def render_repair(report: RepairReport) -> str:
     return _join(
         [
             f"**{repair_wording.repair_title(report).capitalize()}. {repair_wording.repair_sentence(report)}**",
-            "\n".join(f"- {line}" for line in repair_wording.target_sentences(report, markdown)),
+            "\n".join(
+                f"- {line}" for line in repair_wording.target_sentences(report, markdown, _prose)
+            ),
             repair_wording.REPAIR_CAVEAT,
             _facts(repair_wording.repair_facts(report, _prose, _code)),
             "### Accuracy on held-out clean images",

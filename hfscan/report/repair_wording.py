@@ -51,7 +51,7 @@ def repair_sentence(report: RepairReport) -> str:
     )
 
 
-def target_sentences(report: RepairReport, quote: Quote) -> list[str]:
+def target_sentences(report: RepairReport, quote: Quote, prose: Quote) -> list[str]:
     """Per test that was made twice: its p-value before and after; and whether that means anything."""
     after = {test.name: test for test in report.tests_after if not test.skipped}
     lines = [
@@ -60,7 +60,7 @@ def target_sentences(report: RepairReport, quote: Quote) -> list[str]:
         for test in report.tests_before
         if not test.skipped and test.name in after
     ]
-    return [*lines, *([f"No verdict: {quote(report.unclear)}."] if report.unclear else [])]
+    return [*lines, *([f"No verdict: {prose(report.unclear)}."] if report.unclear else [])]
 
 
 def proof_sentences(report: RepairReport, quote: Quote) -> list[str]:

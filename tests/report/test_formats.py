@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from hfscan.pipeline.repairing import UNSEEN
 from hfscan.report import FORMATS, REPAIR_FORMATS
 from hfscan.types import Verdict
 
@@ -90,3 +91,11 @@ def test_hostile_names_are_really_hostile() -> None:
 def test_formats_can_be_listed_without_loading_torch() -> None:
     code = "import sys, hfscan.report; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", REPAIR_FORMATS)
+def test_a_repair_without_a_verdict_says_why(name: str) -> None:
+    report = replace(repair_report(), verdict_after=Verdict.INCONCLUSIVE, unclear=UNSEEN)
+    text = REPAIR_FORMATS[name](report)
+    said = " ".join(re.sub("[│|]", " ", text).split())
+    assert UNSEEN in said
