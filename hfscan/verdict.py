@@ -136,17 +136,9 @@ def _decided(
     """The p-value of all these tests, at least one, and the test that speaks for it."""
     if calibration is None:
         return bonferroni([_p(test) for test in tests]), min(tests, key=_p)
-    names = calibration.comparable([test.name for test in tests if test.calibrated])
-    together = [test for test in tests if test.calibrated and test.name in names]
-    alone = [test for test in tests if test not in together]
-    parts = []
-    if together:
-        votes = {test.name: (_p(test), test.target or 0) for test in together}
-        parts.append((calibration.combined(votes) or 0.0, _leading(together)))
-    if alone:
-        parts.append((bonferroni([_p(test) for test in alone]), min(alone, key=_p)))
-    p_value, strongest = min(parts, key=lambda part: part[0])
-    return min(1.0, p_value * len(parts)), strongest
+    votes = {test.name: (_p(test), test.target or 0) for test in tests}
+    p_value, names = calibration.combined(votes)
+    return p_value, _leading([test for test in tests if test.name in names])
 
 
 def _leading(tests: Sequence[TestResult]) -> TestResult:

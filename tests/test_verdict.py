@@ -154,14 +154,13 @@ def test_the_class_is_that_of_what_decides() -> None:
     apart = {**ZOO.nulls, "one": (*ZOO.nulls["one"][:9], *[None] * 3)}
     apart["two"] = (*[None] * 3, *ZOO.nulls["two"][3:])
     few = replace(ZOO, nulls=apart)  # six networks have both
-    assert few.comparable(["one", "two"]) == ["one"]
     tests = (
         replace(made(0.9, "one", 1), calibrated=True),
         replace(made(1e-5, "two", 2), calibrated=True),
     )
     found = conclude(tests, few)
     assert (found.verdict, found.target, found.p_value) == (Verdict.BACKDOORED, 2, 2e-5)
-    assert few.combined({"one": (0.9, 1), "two": (1e-5, 2)}) == found.p_value
+    assert few.combined({"one": (0.9, 1), "two": (1e-5, 2)}) == (found.p_value, ["two"])
 
 
 def test_a_test_that_too_few_clean_networks_had_does_not_count() -> None:

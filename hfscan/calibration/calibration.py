@@ -82,32 +82,27 @@ class Calibration:
             null.threshold(clean, self.backdoored_rate),
         )
 
-    def combined(self, votes: Mapping[str, Vote]) -> float | None:
-        """Probability of tests that speak as strongly together in a clean network.
+    def combined(self, votes: Mapping[str, Vote]) -> tuple[float, list[str]]:
+        """Probability of tests that speak as strongly in a clean network, and the tests that it is decided by.
 
-        Compared with the clean networks of which all of them were made; where these are too few, without the test
-        that was made of the fewest, which then counts by itself (Bonferroni).
+        Those that enough clean networks have speak together; where there are too few, without the test that was made
+        of the fewest. Each other one speaks by itself (Bonferroni).
 
         Args:
-            votes: Test name -> calibrated p-value and the class that the test names.
-
-        Returns:
-            None if there is none of a calibrated test.
+            votes: Test name -> p-value and the class that the test names; at least one.
         """
-        names = self.comparable(votes)
-        if not names:
-            return None
-        together = null.p_value(self._evidence(names), evidence([votes[name] for name in names]))
-        alone = [p for name, (p, _) in votes.items() if self.null(name) and name not in names]
-        return bonferroni([together, bonferroni(alone)]) if alone else together
-
-    def comparable(self, tests: Collection[str]) -> list[str]:
-        """Those of the tests that can speak together: enough clean networks have all of them."""
-        names = [name for name in tests if self.null(name)]
-        names.sort(key=lambda name: len(self.null(name)), reverse=True)
-        while names and len(self._evidence(names)) < null.MIN_NETWORKS:
-            names.pop()
-        return names
+        together = [name for name in votes if self.null(name)]
+        together.sort(key=lambda name: len(self.null(name)), reverse=True)
+        while together and len(self._evidence(together)) < null.MIN_NETWORKS:
+            together.pop()
+        alone = {name: p for name, (p, _) in votes.items() if name not in together}
+        parts = []
+        if together:
+            strength = evidence([votes[name] for name in together])
+            parts.append((null.p_value(self._evidence(together), strength), together))
+        if alone:
+            parts.append((bonferroni(list(alone.values())), [min(alone, key=lambda x: alone[x])]))
+        return bonferroni([p for p, _ in parts]), min(parts, key=lambda part: part[0])[1]
 
     def _evidence(self, names: Sequence[str]) -> list[float]:
         """Of each clean network of which all these tests were made, with the p-values that the others give it."""

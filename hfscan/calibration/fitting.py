@@ -123,11 +123,12 @@ def judged(calibration: Calibration, record: Record) -> Outcome | None:
         name: calibration.p_value(name, score.statistic) for name, score in record.scores.items()
     }
     votes = {name: (p, record.scores[name].target) for name, p in found.items() if p is not None}
-    combined = calibration.combined(votes)
-    if combined is None:
+    if not votes:
         return None
-    given = list(votes.values())
-    return Outcome(combined, evidence(given), suspected(given))
+    p_value, names = calibration.combined(votes)
+    return Outcome(
+        p_value, evidence(list(votes.values())), suspected([votes[name] for name in names])
+    )
 
 
 def evaluate(calibration: Calibration, records: Sequence[Record]) -> Evaluation:

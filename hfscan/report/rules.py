@@ -140,9 +140,9 @@ _TESTS_LEFT_OUT = Rule(
     text="Not every test of the whole network was made: the verdict rests on the others.",
     help="""\
 Some of the tests that the verdict comes from were left out: `--tests` chose others, the time budget ended, or they
-could not be made, or mean nothing, with these images or so few classes. Each test sees some kinds of backdoor and not others, so fewer of them find
-fewer backdoors; the report's notes quote detection rates. (The fast mode does without the test of feature maps on
-purpose: without it alone, no fewer were found, and this is not raised.)
+could not be made, or mean nothing, with these images or so few classes. Each test sees some kinds of backdoor and
+not others, so fewer of them find fewer backdoors; the report's notes quote detection rates. (The fast mode does
+without the test of feature maps on purpose: without it alone, no fewer were found, and this is not raised.)
 
 ## What to do
 

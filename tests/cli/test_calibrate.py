@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -35,6 +36,16 @@ def test_what_was_audited_is_not_audited_again(run: Run, zoo: Path, tmp_path: Pa
     assert made.name == "cifar10"
     assert made.description.startswith("40 clean and 50 backdoored networks (preactresnet18")
     assert made.rates["clean"].networks == 15
+
+
+def test_the_plan_says_which_networks_measure(run: Run, zoo: Path, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in zoo.read_text().splitlines()]
+    zoo.write_text("".join(json.dumps({**line, "held_out": True}) + "\n" for line in lines))
+    out = tmp_path / "c.json"
+    assert run("calibrate", "--results", zoo, "--out", out, "--quiet").code == 0
+    made = load(out)
+    assert (len(made.networks), made.rates["clean"].networks) == (25, 15)
+    assert run("calibrate", "--clean", "1", "--results", zoo, "--out", out).code == EXIT_USAGE
 
 
 def test_without_training_the_results_decide(run: Run, zoo: Path, tmp_path: Path) -> None:

@@ -91,10 +91,12 @@ def test_the_revision_may_be_an_option() -> None:
         "a/../b",
         "ä/b",
         "a" * 300,
+        "a/b\0",
+        "./a\0b",
     ],
 )
 def test_neither(text: str) -> None:
-    with pytest.raises(UsageError, match="is not a model on the Hub"):
+    with pytest.raises(UsageError, match="is not a model"):
         parse_reference(text, "model")
 
 
