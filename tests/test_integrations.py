@@ -42,7 +42,7 @@ def test_the_hook_of_pre_commit_is_a_command_of_ours() -> None:
     assert hook["pass_filenames"] is False
     changed = ["model.safetensors", "nets/a/config.json", "README.md", "model.safetensors.txt"]
     assert [bool(re.search(hook["files"], name)) for name in changed] == [True, True, False, False]
-    assert f"id: {hook['id']}" in (ROOT / "README.md").read_text()
+    assert f"id: {hook['id']}" in (ROOT / "examples" / "automation.md").read_text()
 
 
 def test_the_container_runs_as_nobody_in_particular() -> None:

@@ -1,4 +1,4 @@
-"""The section of the README is what action.yml says."""
+"""What the README and the page about automation say of the action is what action.yml says."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from .test_lint import PIN, check, tool
 
 DEFINITION = yaml.safe_load(ACTION.read_text())
 SECTION = re.search(r"## GitHub Action\n(.*?)\n## ", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+TABLES = (ROOT / "examples" / "automation.md").read_text().partition("## The GitHub Action\n")[2]
 WORKFLOW = re.search(r"```yaml\n(.*?)```", SECTION, re.DOTALL)[1]
 
 
 def table(heading: str) -> list[list[str]]:
     """The cells of a table, without its heading."""
-    lines = SECTION.partition(f"| {heading} |")[2].splitlines()[2:]
+    lines = TABLES.partition(f"| {heading} |")[2].splitlines()[2:]
     rows = lines[: lines.index("")]
     return [[cell.strip() for cell in row.strip("|").split(" |")] for row in rows]
 
