@@ -15,6 +15,7 @@ from hfscan.fmt.memory import give_back
 from hfscan.fmt.reverse import reverse_features, start
 from hfscan.half import fast_half
 from hfscan.models.classifier import Classifier
+from hfscan.models.layout import channels_last
 from hfscan.types import AuditSettings, ImageSet, Precision
 
 PRECISIONS: dict[Precision, torch.dtype] = {
@@ -62,7 +63,7 @@ def working_copy(net: nn.Module, precision: Precision) -> nn.Module:
         made = Classifier(made, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)).to(next(net.parameters()).device)
         made.eval()
     made.net.to(PRECISIONS[precision])
-    return made.to(memory_format=torch.channels_last)
+    return channels_last(made)
 
 
 def choose_precision(net: nn.Module, images: ImageSet, settings: AuditSettings) -> Choice:

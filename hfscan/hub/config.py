@@ -15,11 +15,11 @@ from timm.models import PretrainedCfg
 
 from hfscan.errors import ModelError, UnsupportedModelError
 
-REDIRECTS = ("hf_hub_filename", "custom_load", "state_dict")
+REDIRECTS = ("hf_hub_filename", "state_dict")
 """Keys that make timm load other weights than ``model.safetensors``."""
 
-WHERE_FROM = ("url", "file", "hf_hub_id", "source")
-"""Keys that timm overwrites with the place that it loads from; without effect, and dropped."""
+WHERE_FROM = ("url", "file", "hf_hub_id", "source", "custom_load")
+"""Keys of the place that timm loads from: overwritten, or without effect on a repository; dropped."""
 
 REFUSED_ARGS = (
     "pretrained",
@@ -43,8 +43,11 @@ REFUSED_ARGS = (
 
 TIMM_LAYOUT = "hfscan reads models in timm's layout, as timm.models.push_to_hf_hub writes them"
 
-MAX_EDGE = 4096
+MAX_EDGE = 2048
 """Largest height and width of an input that is believed."""
+
+MAX_ARGUMENT = 8192
+"""Largest number in ``model_args`` that is believed, and largest sum of all: a depth of millions fills the memory."""
 
 
 def _is_number(value: Any) -> bool:
@@ -128,9 +131,12 @@ def _check(data: dict[str, Any]) -> Config:
     _refuse(cfg, args)
     cfg = {key: value for key, value in cfg.items() if key not in WHERE_FROM}
     _check_preprocessing(cfg)
+    _check_arguments(args)
+    _describe_source(cfg, args)
+    _check_preprocessing(cfg)
     classes = _num_classes(data, cfg, args)
-    notes = _defaulted(cfg)
-    labels = _label_names(data, cfg, classes)
+    labels, unusable = _label_names(data, cfg, classes)
+    notes = _defaulted(cfg) + unusable
     known = {f.name for f in fields(PretrainedCfg)}
     if data.get("pretrained_cfg") is None:
         cfg = {key: value for key, value in cfg.items() if key in known}
@@ -174,6 +180,12 @@ def _refuse(cfg: Mapping[str, Any], args: Mapping[str, Any]) -> None:
                 f"config.json sets model_args.{key}, which changes how weights are loaded",
                 "with it some weights may stay random; ask the author to remove it",
             )
+    for key, value in args.items():
+        if value is None:
+            raise ModelError(
+                f"config.json sets model_args.{key} to null, about which loaders disagree",
+                "users may run another network than the one that would be audited; remove the key",
+            )
 
 
 def _check_preprocessing(cfg: Mapping[str, Any]) -> None:
@@ -184,10 +196,50 @@ def _check_preprocessing(cfg: Mapping[str, Any]) -> None:
             )
 
 
+def _check_arguments(args: Mapping[str, Any]) -> None:
+    numbers = _integers({key: value for key, value in args.items() if key != "num_classes"})
+    if sum(numbers) > MAX_ARGUMENT:
+        raise ModelError(
+            f"model_args of config.json has numbers that no network needs (sum {sum(numbers)})",
+            "compare with timm's models",
+        )
+
+
+def _integers(value: Any) -> list[int]:
+    """The sizes of all integers in a JSON value, however deep."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [number for part in value for number in _integers(part)]
+    return [abs(int(value))] if _is_number(value) else []
+
+
+def _describe_source(cfg: dict[str, Any], args: Mapping[str, Any]) -> None:
+    """Mend the input size of older exports as timm does when it reads a repository (``timm.models._hub``)."""
+    if (
+        args.get("dynamic_img_size")
+        or args.get("strict_img_size") is False
+        or args.get("use_naflex")
+    ):
+        cfg["fixed_input_size"] = False
+    channels, height, width = cfg.get("input_size") or (3, 224, 224)
+    if "in_chans" in args:
+        cfg["input_size"] = [args["in_chans"], height, width]
+    if "img_size" in args and cfg.get("fixed_input_size"):
+        size = args["img_size"]
+        edges = size if isinstance(size, list) else [size, size]
+        cfg["input_size"] = [args.get("in_chans", channels), *edges]
+
+
 def _num_classes(data: Mapping[str, Any], cfg: dict[str, Any], args: Mapping[str, Any]) -> int:
     declared = data.get("num_classes", cfg.get("num_classes"))
     if declared is None:
         declared = args.get("num_classes", 1000)
+    if declared in (0, 1) and not isinstance(declared, bool):
+        raise UnsupportedModelError(
+            f"config.json declares {declared} classes: the model is no classifier",
+            "hfscan audits classifiers of two classes and more",
+        )
     if not isinstance(declared, int) or isinstance(declared, bool) or declared < 2:
         raise ModelError(f"config.json declares {declared!r:.40} classes", "at least 2 are needed")
     if args.get("num_classes", declared) != declared:
@@ -200,14 +252,26 @@ def _num_classes(data: Mapping[str, Any], cfg: dict[str, Any], args: Mapping[str
     return declared
 
 
-def _label_names(data: Mapping[str, Any], cfg: dict[str, Any], classes: int) -> tuple[str, ...]:
-    names = data.get("label_names") or cfg.pop("label_names", None) or cfg.pop("labels", None)
-    id2label = data.get("id2label")
-    if not names and isinstance(id2label, dict) and len(id2label) == classes:
-        names = [id2label.get(str(index)) for index in range(classes)]
-    if not isinstance(names, list) or len(names) != classes:
-        return ()
-    return tuple(str(name) for name in names)
+def _label_names(
+    data: Mapping[str, Any], cfg: dict[str, Any], classes: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the classes, and a note if there are names that cannot be used.
+
+    timm writes a list, or an object whose keys are the labels; ``id2label`` is of transformers.
+    """
+    found = [data.get("label_names"), cfg.pop("label_names", None), cfg.pop("labels", None)]
+    names = next((name for name in [*found, data.get("id2label")] if name), None)
+    if isinstance(names, dict):
+        names = [names.get(str(index)) for index in range(len(names))]
+    if names is None:
+        return (), ()
+    fine = isinstance(names, list) and len(names) == classes and None not in names
+    if not fine:
+        return (), (
+            f"config.json does not name each of the {classes} classes once: "
+            "whether the clean images have the same order was not checked",
+        )
+    return tuple(str(name) for name in names), ()
 
 
 def _defaulted(cfg: Mapping[str, Any]) -> tuple[str, ...]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import timm
 import torch
@@ -22,6 +21,7 @@ from hfscan.hub.config import Config, read_config
 from hfscan.hub.reference import Reference, folder_name, parse_reference
 from hfscan.hub.revision import pin
 from hfscan.models.classifier import architecture_of
+from hfscan.models.layout import channels_last
 from hfscan.models.wrap import classifier
 from hfscan.types import HubModel
 from hfscan.weights import (
@@ -34,8 +34,12 @@ from hfscan.weights import (
     find_weights,
     pickle_refused,
     read_weights,
+    tensors_sha256,
     weights_sha256,
 )
+
+LARGER, LARGER_BY = 2, 10**6
+"""A network may have so many times the values of its weights, and so many more, before it is built."""
 
 NAMED = 10
 """Files of other weights that a note names, at most."""
@@ -131,6 +135,7 @@ def _build(
     config = read_config(folder)
     weights = find_weights(folder, allow_pickle=allow_pickle)
     tensors = read_weights(weights)
+    _check_size(config, tensors)
     net = _create(config, tensors, weights.name)
     data = resolve_data_config(model=net, verbose=False)
     wrapped = classifier(
@@ -140,7 +145,7 @@ def _build(
         mean=data["mean"],
         std=data["std"],
     )
-    wrapped.to(memory_format=torch.channels_last).eval()
+    channels_last(wrapped).eval()
     return HubModel(
         ref=name,
         revision=sha,
@@ -160,23 +165,61 @@ def _build(
     )
 
 
-def _create(config: Config, tensors: dict[str, Tensor], source: str) -> nn.Module:
-    """Build the network with these very tensors; timm's own renaming of keys applies, strictly."""
-    architecture = config.architecture.partition(".")[0]
-    cfg = {**config.pretrained_cfg, "state_dict": tensors}
+def _check_size(config: Config, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a network that is far larger than its weights, before it takes the memory."""
     try:
-        net: nn.Module = timm.create_model(
-            architecture, pretrained=True, pretrained_cfg=cfg, **_arguments(config)
+        with torch.device("meta"):
+            net: nn.Module = timm.create_model(
+                config.architecture.partition(".")[0],
+                pretrained_cfg=config.pretrained_cfg,
+                **config.model_args,
+            )
+    except Exception:  # whatever is wrong, building it with its weights will tell
+        return
+    wanted = sum(tensor.numel() for tensor in net.state_dict().values())
+    there = sum(tensor.numel() for tensor in tensors.values())
+    if wanted > LARGER * there + LARGER_BY:
+        raise ModelError(
+            f"config.json describes a network of {wanted:,} values, and the weights have {there:,}",
+            "config.json and weights are not of the same network",
         )
-    except Exception as error:  # a hostile config can make any constructor fail in any way
-        raise _build_error(config, error, source) from error
+
+
+def _create(config: Config, tensors: Mapping[str, Tensor], source: str) -> nn.Module:
+    """Build the network with these very tensors, as timm does for who loads the repository.
+
+    timm's own renaming of keys applies. Some of its architectures leave tensors that the weights do not have as
+    they were drawn: the network is built twice, from two seeds, and refused if it is not the same.
+    """
+    other = _fingerprints(_built(config, tensors, source, seed=1))
+    net = _built(config, tensors, source, seed=0)
+    drawn = [name for name, sha in _fingerprints(net).items() if other[name] != sha]
+    if drawn:
+        raise ModelError(
+            f"{source} leaves {len(drawn)} tensors of {config.architecture} random, {drawn[0]} among them",
+            "config.json and weights are not of the same network",
+        )
+    return net
+
+
+def _built(config: Config, tensors: Mapping[str, Tensor], source: str, *, seed: int) -> nn.Module:
+    architecture = config.architecture.partition(".")[0]
+    cfg = {**config.pretrained_cfg, "state_dict": dict(tensors)}  # timm changes the dict
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        try:
+            net: nn.Module = timm.create_model(
+                architecture, pretrained=True, pretrained_cfg=cfg, **config.model_args
+            )
+        except Exception as error:  # a hostile config can make any constructor fail in any way
+            raise _build_error(config, error, source) from error
     vars(net)["pretrained_cfg"].pop("state_dict", None)  # a second copy of all weights
     return net
 
 
-def _arguments(config: Config) -> dict[str, Any]:
-    """Lists of JSON become tuples, which is what constructors expect."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in config.model_args.items()}
+def _fingerprints(net: nn.Module) -> dict[str, str]:
+    """Name of each tensor -> what tells it from others."""
+    return {name: tensors_sha256({name: tensor}) for name, tensor in net.state_dict().items()}
 
 
 def _build_error(config: Config, error: Exception, source: str) -> ModelError:

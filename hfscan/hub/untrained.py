@@ -13,6 +13,7 @@ from torch import nn
 import hfscan.models  # noqa: F401  registers our architectures
 from hfscan.errors import ModelError
 from hfscan.hub.load import wrap
+from hfscan.models.layout import channels_last
 from hfscan.types import HubModel
 
 
@@ -57,7 +58,7 @@ def untrained(
                 "choose another --architecture or --width",
             ) from error
     model = wrap(
-        net.to(memory_format=torch.channels_last),
+        channels_last(net),
         input_size=input_size,
         num_classes=num_classes,
         mean=mean,

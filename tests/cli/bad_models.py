@@ -131,12 +131,6 @@ MODELS = [
         "ask the author to remove it",
     ),
     Case(
-        "custom_load",
-        lambda p: p.preprocessed(custom_load=True),
-        "config.json sets custom_load: users would run other weights",
-        "ask the author to remove it",
-    ),
-    Case(
         "pretrained_strict=false",
         lambda p: p.configured(model_args={"width": 4, "pretrained_strict": False}),
         "config.json sets model_args.pretrained_strict",

@@ -68,14 +68,19 @@ def test_number_of_classes(tmp_path: Path, data: dict[str, Any], classes: int) -
         ({"pretrained_cfg": {**CFG, "label_names": ["x", "y", "z"]}}, ("x", "y", "z")),
         ({"id2label": {"0": "x", "1": "y", "2": "z"}}, ("x", "y", "z")),
         ({"id2label": {"0": "x", "1": "y"}}, ()),
+        ({"label_names": {"2": "z", "0": "x", "1": "y"}}, ("x", "y", "z")),
         ({"label_names": ["x", "y"]}, ()),
+        ({"label_names": {"x": 0, "y": 1, "z": 2}}, ()),
         ({"label_names": "xyz"}, ()),
         ({}, ()),
     ],
 )
 def test_label_names(tmp_path: Path, names: dict[str, Any], expected: tuple[str, ...]) -> None:
     data = {key: value for key, value in GOOD.items() if key != "label_names"}
-    assert read(tmp_path, {**data, **names}).label_names == expected
+    config = read(tmp_path, {**data, **names})
+    assert config.label_names == expected
+    assert bool(config.notes) == (bool(names) and not expected)
+    assert all("the same order was not checked" in note for note in config.notes)
 
 
 def test_what_is_missing_is_noted(tmp_path: Path) -> None:
@@ -83,8 +88,27 @@ def test_what_is_missing_is_noted(tmp_path: Path) -> None:
     assert config.notes == ("config.json does not say mean, std: timm's defaults are used",)
 
 
+@pytest.mark.parametrize(
+    ("fixed", "args", "expected"),
+    [
+        (False, {"in_chans": 1}, [1, 32, 32]),
+        (False, {"img_size": 48}, [3, 32, 32]),
+        (True, {"img_size": 48}, [3, 48, 48]),
+        (True, {"img_size": [48, 40], "in_chans": 1}, [1, 48, 40]),
+        (True, {"img_size": 48, "dynamic_img_size": True}, [3, 32, 32]),
+    ],
+)
+def test_the_input_size_of_older_exports(
+    tmp_path: Path, fixed: bool, args: dict[str, Any], expected: list[int]
+) -> None:
+    cfg = {**CFG, "fixed_input_size": fixed}
+    config = read(tmp_path, {**GOOD, "pretrained_cfg": cfg, "model_args": args})
+    assert config.pretrained_cfg["input_size"] == expected
+
+
 def test_where_weights_came_from_is_dropped(tmp_path: Path) -> None:
     places = {"url": "https://x.example/w.pth", "file": "/w", "hf_hub_id": "a/b", "source": "url"}
+    places["custom_load"] = "hf"
     config = read(tmp_path, {**GOOD, "pretrained_cfg": {**CFG, **places}})
     assert config.pretrained_cfg == {**CFG, "num_classes": 3}
 
@@ -122,9 +146,15 @@ def test_arguments_of_the_builder_are_refused(tmp_path: Path, key: str) -> None:
         ({**GOOD, "pretrained_cfg": []}, "must be objects"),
         ({**GOOD, "model_args": [1]}, "must be objects"),
         ({**GOOD, "num_classes": 1}, "declares 1 classes"),
+        ({**GOOD, "num_classes": -1}, "declares -1 classes"),
         ({**GOOD, "num_classes": "3"}, "declares '3' classes"),
         ({**GOOD, "num_classes": True}, "declares True classes"),
+        ({**GOOD, "num_classes": 0}, "declares 0 classes: the model is no classifier"),
         ({**GOOD, "model_args": {"num_classes": 4}}, "contradicts itself"),
+        ({**GOOD, "model_args": {"aa_layer": None}}, "null, about which loaders disagree"),
+        ({**GOOD, "model_args": {"depth": 10**7}}, "numbers that no network needs"),
+        ({**GOOD, "model_args": {"layers": [{"n": [5000, 5000]}]}}, "numbers that no network"),
+        ({**GOOD, "model_args": {"in_chans": "3"}}, "input_size in config.json cannot be"),
         ({**GOOD, "pretrained_cfg": {**CFG, "mean": [10**400] * 3}}, "mean in config.json cannot"),
         (
             {**GOOD, "pretrained_cfg": {**CFG, "std": [float("nan")] * 3}},
