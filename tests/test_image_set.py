@@ -109,6 +109,13 @@ def test_split(fraction: float, expected: int) -> None:
     assert abs(int(counts[0] - counts[1])) <= 1
 
 
+def test_split_keeps_the_rare_classes_in_both() -> None:
+    images = image_set([0] * 100 + [1] * 10 + [2] * 5)
+    first, rest = images.split_at(0.8, seed=0)
+    assert torch.bincount(first.labels).tolist() == [80, 8, 4]
+    assert torch.bincount(rest.labels).tolist() == [20, 2, 1]
+
+
 def test_resized() -> None:
     images = image_set([0, 1, 2])
     resized = images.resized((8, 12))

@@ -167,7 +167,7 @@ def _attempt(
 ) -> Trial:
     defense = adapted(defense, flip=task.settings.flip)
     trial = Trial(cell, before=subject.before, settings=settings_of(defense))
-    clean = task.train.split_at(cell.clean_rate, seed=cell.seed)[0]
+    clean = task.train.sample(round(len(task.train) * cell.clean_rate), seed=cell.seed)
     started, busy = time.monotonic(), time.process_time()
     try:
         repaired = defense.repair(

@@ -174,7 +174,7 @@ class ImageSet:
         return replace(self, images=pixels)
 
     def split_at(self, fraction: float, *, seed: int) -> tuple[ImageSet, ImageSet]:
-        """Divide into two sets, stratified by label.
+        """Divide into two sets; each class is divided, as far as it can be, in the same proportion.
 
         Args:
             fraction: Share of the images in the first set, in (0, 1).
@@ -183,7 +183,9 @@ class ImageSet:
         Returns:
             The first set and the rest; both keep the original order.
         """
-        order = stratified_order(self.labels, seed)
+        order, rank = _shuffled(self.labels, seed)
+        share = (rank + 0.5) / self.labels.bincount()[self.labels[order]]
+        order = order[share.argsort(stable=True)]
         cut = round(len(self) * fraction)
         return self.subset(order[:cut].sort().values), self.subset(order[cut:].sort().values)
 
@@ -221,6 +223,12 @@ def stratified_order(labels: Tensor, seed: int) -> Tensor:
     Returns:
         int64 ``(N,)``, a permutation.
     """
+    order, rank = _shuffled(labels, seed)
+    return order[rank.argsort(stable=True)]
+
+
+def _shuffled(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """A permutation of ``labels``, and for each place in it, how many of its class come before, both ``(N,)``."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(labels), generator=generator)
     shuffled = labels[order]
@@ -228,4 +236,4 @@ def stratified_order(labels: Tensor, seed: int) -> Tensor:
     for label in shuffled.unique():
         members = shuffled == label
         rank[members] = torch.arange(int(members.sum()))
-    return order[rank.argsort(stable=True)]
+    return order, rank
