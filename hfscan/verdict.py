@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from hfscan.calibration import Calibration
 from hfscan.calibration.combine import bonferroni, suspected
 from hfscan.types import TestResult, Verdict
@@ -26,6 +28,12 @@ P_STRONG, P_SIGNIFICANT, P_SILENT = 0.001, 0.02, 0.2
 
 MIN_SKILL = 0.25
 """Least share of the way from chance to perfect that a network must get on the clean images."""
+
+MIN_OF_A_CLASS = 5
+"""So many images of a class must there be, to say what it is taken for."""
+
+MOST_NAMED = 4
+"""Labels that a sentence names."""
 
 NO_FORMULA = "it has a p-value here only with a calibration"
 """Why a test that was made does not count."""
@@ -176,4 +184,33 @@ def obstacle(clean_accuracy: float, images: int, classes: int) -> str:
             f"clean accuracy is {clean_accuracy:.3f}, too near to chance ({chance:.3f}): "
             "the network is untrained, or images, labels or preprocessing are not what it expects"
         )
+    return ""
+
+
+def disordered(labels: Tensor, predicted: Tensor) -> str:
+    """Why labels of clean images cannot be the model's, where it takes classes for each other in a cycle; empty otherwise.
+
+    A weak network takes one class for another; that most images of two, or more in turn, are taken for each other's
+    class is the work of labels in another order. A suspected class would have a wrong name.
+
+    Args:
+        labels: Of the clean images, int64 ``(N,)``.
+        predicted: By the network, int64 ``(N,)``.
+    """
+    taken_for = {}
+    for label in labels.unique().tolist():
+        found = predicted[labels == label]
+        usual = int(found.mode().values)
+        if len(found) >= MIN_OF_A_CLASS and 2 * int((found == usual).sum()) > len(found):
+            taken_for[label] = usual
+    for label in taken_for:
+        cycle = [label]
+        while (following := taken_for.get(cycle[-1])) is not None and following not in cycle:
+            cycle.append(following)
+        if following == label and len(cycle) > 1:
+            shown = ", ".join(map(str, cycle[:MOST_NAMED])) + ", ..." * (len(cycle) > MOST_NAMED)
+            return (
+                f"the network takes most images of the labels {shown} for each other's: "
+                "the clean images are labelled in another order than the model's (--label-map)"
+            )
     return ""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -341,6 +342,31 @@ def test_a_verdict_without_time_for_any_layer(
     assert report.p_value == 1e-6
 
 
+@dataclass(frozen=True)
+class Fixed:
+    """A test that says what it was told to say."""
+
+    name: str
+    p_value: float
+    statistic: float = 9.0
+
+    def run(
+        self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
+    ) -> TestResult:
+        return TestResult(self.name, self.statistic, self.p_value, 1, (0.0, 9.0, 0.0, 0.0), "")
+
+
+@pytest.mark.parametrize("broken", [Fixed("nan", math.nan), Fixed("inf", 0.5, math.inf)])
+@pytest.mark.parametrize("order", [1, -1])
+def test_figures_that_are_not_finite_hide_nothing(
+    tiny_model: HubModel, tiny_set: ImageSet, broken: Fixed, order: int
+) -> None:
+    tests = [Fixed("sure", 1e-9), broken][::order]
+    report = hfscan.audit(tiny_model, tiny_set, settings=SETTINGS, tests=tests)
+    assert (report.verdict, report.target) == (Verdict.BACKDOORED, 1)
+    assert {t.name: t.skipped for t in report.tests}[broken.name] == "its figures are not finite"
+
+
 def test_all_layers_fail(
     tiny_model: HubModel, tiny_set: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -369,6 +395,17 @@ def test_one_class(tiny_model: HubModel, tiny_set: ImageSet) -> None:
 def test_no_images(tiny_model: HubModel, tiny_set: ImageSet) -> None:
     with pytest.raises(DataError, match="tiny has no images"):
         hfscan.audit(tiny_model, tiny_set.subset(torch.arange(0)))
+
+
+def test_labels_in_another_order(tiny_model: HubModel, tiny_set: ImageSet) -> None:
+    """The model and the data name no classes: only what the network predicts can tell."""
+    model = replace(tiny_model, label_names=())
+    order = torch.tensor([1, 0, 2, 3])
+    swapped = replace(tiny_set, classes=(), labels=order[tiny_set.labels])
+    report = hfscan.audit(model, swapped, settings=SETTINGS)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert report.reason.startswith("the network takes most images of the labels 0, 1 for each")
+    assert hfscan.audit(model, replace(tiny_set, classes=()), settings=SETTINGS).tests
 
 
 def test_names_in_another_order(tiny_model: HubModel, tiny_set: ImageSet) -> None:
@@ -638,7 +675,7 @@ def test_too_few_images_of_other_classes(
 ) -> None:
     others = torch.arange(40)[tiny_set.labels != TARGET][:3]
     few = tiny_set.subset(torch.cat([torch.arange(TARGET, 40, 4), others]))
-    with pytest.raises(DataError, match="3 images of other classes") as caught:
+    with pytest.raises(DataError, match=r"\d images of other classes") as caught:
         hfscan.repair(planted_model, planted_report, few, settings=TUNING)
     assert "--clean-rate" in caught.value.hint
     settings = replace(TUNING, unlearn_norm=0.0)

@@ -3,11 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from hfscan.calibration import NetworkFacts, Record, Score
 from hfscan.calibration.fitting import fit
 from hfscan.types import TestResult, Verdict
-from hfscan.verdict import conclude, disagreements, obstacle
+from hfscan.verdict import conclude, disagreements, disordered, obstacle
 
 ZOO = fit(
     [
@@ -98,6 +99,32 @@ def test_obstacle(accuracy: float, images: int, classes: int, found: str) -> Non
     reason = obstacle(accuracy, images, classes)
     assert found in reason
     assert bool(reason) == bool(found)
+
+
+IN_ORDER = torch.arange(4).repeat_interleave(6)
+
+
+@pytest.mark.parametrize(
+    ("taken_for", "share", "found"),
+    [
+        ([0, 1, 2, 3], 1.0, ""),
+        ([1, 0, 2, 3], 1.0, "the labels 0, 1 for each other's"),
+        ([0, 3, 1, 2], 0.7, "the labels 1, 3, 2 for each other's"),
+        ([1, 0, 2, 3], 0.5, ""),  # a weak network
+        ([1, 2, 2, 0], 1.0, ""),  # and one with favorites
+    ],
+)
+def test_labels_in_another_order(taken_for: list[int], share: float, found: str) -> None:
+    mistaken = torch.arange(6).repeat(4) < 6 * share
+    predicted = torch.where(mistaken, torch.tensor(taken_for)[IN_ORDER], IN_ORDER)
+    reason = disordered(IN_ORDER, predicted)
+    assert found in reason
+    assert bool(reason) == bool(found)
+
+
+def test_few_images_say_nothing_about_the_order() -> None:
+    labels = torch.arange(4).repeat(4)
+    assert disordered(labels, labels.flip(0)) == ""
 
 
 # --- with a calibration

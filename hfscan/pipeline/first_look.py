@@ -9,7 +9,7 @@ import numpy as np
 
 from hfscan.channels import conv_layers, one_image
 from hfscan.fmt import Limits, give_back
-from hfscan.metrics import accuracy, predict
+from hfscan.metrics import predict
 from hfscan.pipeline.testing import timed
 from hfscan.reasons import NO_CONV, NOTHING_TESTED
 from hfscan.types import (
@@ -21,7 +21,7 @@ from hfscan.types import (
     ModelFacts,
     Verdict,
 )
-from hfscan.verdict import obstacle
+from hfscan.verdict import disordered, obstacle
 
 PACKAGES = ("hfscan", "torch", "timm", "huggingface-hub", "datasets", "scikit-learn")
 
@@ -40,11 +40,14 @@ def first_look(
     """
     seconds: dict[str, float] = {}
     with timed(seconds, "accuracy"):
-        clean_accuracy = accuracy(model.net, clean, batch_size=limits.batch)
+        classified = predict(model.net, clean, batch_size=limits.batch)
+        clean_accuracy = float((classified == clean.labels).float().mean())
         predictions = predict(model.net, sample, batch_size=limits.batch)
         give_back()
     convs = conv_layers(model.net, one_image(model.net, sample))
-    reason = obstacle(clean_accuracy, len(clean), model.num_classes)
+    reason = obstacle(clean_accuracy, len(clean), model.num_classes) or disordered(
+        clean.labels, classified
+    )
     if not reason and not convs:
         reason = NO_CONV
     elif not reason and all(conv.skipped for conv in convs):

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from hfscan.calibration import Calibration
 from hfscan.channels import erase, one_image
 from hfscan.errors import AuditError, DataError
-from hfscan.fmt import (
-    select_channels,
-)
+from hfscan.fmt import PRECISIONS, select_channels
+from hfscan.half import fast_half
 from hfscan.inversion import Additive, Blend, Patch, Smooth, Warp
-from hfscan.metrics import accuracy, interval
+from hfscan.metrics import interval, predict
 from hfscan.model_tests import ModelTest
 from hfscan.pipeline.calibrating import Calibrated
 from hfscan.pipeline.inputs import check_repair_settings, fitted
@@ -30,6 +29,7 @@ from hfscan.types import (
     HubModel,
     ImageSet,
     Metrics,
+    Precision,
     Progress,
     Repaired,
     RepairReport,
@@ -39,7 +39,7 @@ from hfscan.types import (
     silent,
 )
 from hfscan.unlearn import Unlearning
-from hfscan.verdict import obstacle
+from hfscan.verdict import disordered, obstacle
 from hfscan.weights import weights_sha256
 
 UNSEEN = (
@@ -104,8 +104,11 @@ def repair(
             f"{len(clean)} images cannot be split {settings.clean_rate} : {1 - settings.clean_rate:.2f}",
             "use more clean images or another --clean-rate",
         )
-    before = _measure(model.net, held_out)
-    if reason := obstacle(before.accuracy, len(clean), model.num_classes):
+    classified = predict(model.net, held_out)
+    before = _measured(classified, held_out)
+    if reason := obstacle(before.accuracy, len(clean), model.num_classes) or disordered(
+        held_out.labels, classified
+    ):
         raise DataError(
             reason,
             "repair with images of the model's own classes; --label-map is for labels in another order",
@@ -116,14 +119,28 @@ def repair(
         repaired = (defense or flow).repair(
             model.net, tuning, seed=settings.seed, progress=progress
         )
-    tests = _made_by(report, model.net, held_out)
+    tests, precision = _made_by(report, model.net, held_out), _precision(report, model.net)
     with timed(seconds, "tests before"):
         tests_before = calibrated.applied(
-            run_tests(model.net, held_out, tests, seed=settings.seed, progress=progress)
+            run_tests(
+                model.net,
+                held_out,
+                tests,
+                seed=settings.seed,
+                precision=precision,
+                progress=progress,
+            )
         )
     with timed(seconds, "tests after"):
         tests_after = calibrated.applied(
-            run_tests(repaired.net, held_out, tests, seed=settings.seed, progress=progress)
+            run_tests(
+                repaired.net,
+                held_out,
+                tests,
+                seed=settings.seed,
+                precision=precision,
+                progress=progress,
+            )
         )
     proof = None
     if report.target is not None:
@@ -138,7 +155,7 @@ def repair(
                 progress=progress,
             )
     erased_only = erase(model.net, repaired.erased, one_image(model.net, held_out))
-    after = _measure(repaired.net, held_out)
+    after = _measured(predict(repaired.net, held_out), held_out)
     verdict_after, unclear = _after(calibrated, report.target, tests_before, tests_after)
     if meaningless := obstacle(after.accuracy, len(clean), model.num_classes):
         verdict_after, unclear = Verdict.INCONCLUSIVE, meaningless
@@ -150,7 +167,7 @@ def repair(
         erased=repaired.erased,
         method=repaired.how,
         before=before,
-        erased_only=_measure(erased_only, held_out),
+        erased_only=_measured(predict(erased_only, held_out), held_out),
         after=after,
         tests_before=without_pictures(tests_before),
         tests_after=without_pictures(tests_after),
@@ -238,6 +255,13 @@ def _made_by(report: AuditReport, net: nn.Module, clean: ImageSet) -> list[Model
     return [test for test in tests_of_network(net, clean) if test.name in made] or None
 
 
+def _precision(report: AuditReport, net: nn.Module) -> Precision:
+    """The audit's, where it is fast here: both networks are to be tested in the same."""
+    fast = fast_half(next(net.parameters()).device)
+    audited = report.settings.precision
+    return audited if PRECISIONS.get(audited) is fast else "fp32"
+
+
 def _parameters(defense: Defense) -> dict[str, Any]:
     """The hyper-parameters of a defense, if it is a dataclass."""
     if dataclasses.is_dataclass(defense) and not isinstance(defense, type):
@@ -245,8 +269,8 @@ def _parameters(defense: Defense) -> dict[str, Any]:
     return {}
 
 
-def _measure(net: nn.Module, images: ImageSet) -> Metrics:
-    share = accuracy(net, images)
+def _measured(classified: Tensor, images: ImageSet) -> Metrics:
+    share = float((classified == images.labels).float().mean())
     return Metrics(accuracy=share, images=len(images), interval=interval(share, len(images)))
 
 

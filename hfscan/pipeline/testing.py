@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -146,7 +147,10 @@ def _run_test(
     test: ModelTest, net: nn.Module, clean: ImageSet, seed: int, progress: Progress
 ) -> TestResult:
     try:
-        return test.run(net, clean, seed=seed, progress=progress)
+        found = test.run(net, clean, seed=seed, progress=progress)
+        if all(math.isfinite(figure or 0) for figure in (found.statistic, found.p_value)):
+            return found
+        reason = "its figures are not finite"
     except TimeUpError:
         reason = TEST_OUT_OF_TIME
     except PASS_ERRORS as error:
