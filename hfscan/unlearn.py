@@ -53,6 +53,7 @@ class Unlearning:
     sample: int = 120
     seed: int = 0
     triggers: list[Trigger] = field(default_factory=list)
+    newest: list[Trigger] = field(default_factory=list)
     rounds: int = 0
 
     def renew(self, net: nn.Module) -> float:
@@ -78,8 +79,9 @@ class Unlearning:
                 self.again.invert(
                     net, pixels, t.target, family=t.family, seed=seed, start=t.parameters
                 )
-                for t in self.triggers[-len(self.kinds) :]
+                for t in self.newest
             ]
+        self.newest = found
         self.triggers += found
         self.rounds += 1
         return max(trigger.success for trigger in found)

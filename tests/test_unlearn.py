@@ -48,6 +48,16 @@ def test_each_renewal_goes_on_with_the_same_families(
     assert 0 < (first - second).norm() < first.norm()
 
 
+def test_two_triggers_of_one_family_are_both_renewed(
+    planted_net: nn.Module, tiny_set: ImageSet
+) -> None:
+    other = Additive(norm=1.0)
+    unlearning = Unlearning(tiny_set, TARGET, (STRONG, other), reach=0)
+    for _ in range(3):
+        unlearning.renew(planted_net)
+    assert [trigger.family for trigger in unlearning.triggers] == 3 * [STRONG, other]
+
+
 def test_the_network_is_left_as_it_was(planted_net: nn.Module, tiny_set: ImageSet) -> None:
     planted_net.train()
     before = copy.deepcopy(planted_net.state_dict())

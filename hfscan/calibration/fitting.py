@@ -75,22 +75,13 @@ class Evaluation:
         return {row.attack: row.rate for row in self.rows if row.attack != "all"}
 
 
-def fit(
-    records: Sequence[Record],
-    *,
-    name: str,
-    description: str,
-    suspicious_rate: float | None = None,
-    backdoored_rate: float | None = None,
-) -> Calibration:
+def fit(records: Sequence[Record], *, name: str, description: str) -> Calibration:
     """Make a calibration from the clean networks among the records.
 
     Args:
         records: Networks of known truth; the backdoored ones have no part in the null distributions.
         name: What to call it.
         description: Of the zoo, for people.
-        suspicious_rate: False-positive rate of SUSPICIOUS or worse; the default if None.
-        backdoored_rate: False-positive rate of BACKDOORED; the default if None.
 
     Raises:
         UsageError: There are too few clean networks.
@@ -102,7 +93,7 @@ def fit(
             f"at least {MIN_NETWORKS} are needed",
         )
     names = list(dict.fromkeys(name for record in clean for name in record.scores))
-    made = Calibration(
+    return Calibration(
         name=name,
         description=description,
         networks=tuple(record.network for record in clean),
@@ -110,11 +101,6 @@ def fit(
         named={test: tuple(_score(record, test)[1] for record in clean) for test in names},
         seeds=tuple(sorted({record.seed for record in records})),
     )
-    if suspicious_rate is not None:
-        made = replace(made, suspicious_rate=suspicious_rate)
-    if backdoored_rate is not None:
-        made = replace(made, backdoored_rate=backdoored_rate)
-    return made
 
 
 def judged(calibration: Calibration, record: Record) -> Outcome | None:

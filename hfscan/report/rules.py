@@ -76,7 +76,7 @@ the same.
 ## What to do
 
 1. Audit again with another `--seed`, and with other clean images: another `--split`, or another data set.
-   (`--images` changes the tests of the channels only, and the verdict does not come from them.)
+   (Leave `--images` as it is: with another number of images per channel the test of feature maps does not count.)
 2. Look at the channels and pictures of the report: do their images flow into the suspected class?
 3. Treat the model as untrusted meanwhile, or repair it with `hfscan repair`.
 """,

@@ -62,12 +62,16 @@ def lipschitz_bounds(net: nn.Module, layer: ConvLayer) -> Tensor:
     """Upper bounds of the channels' Lipschitz constants, ``(C,)``."""
     kernels = inner(net).get_parameter(f"{layer.name}.weight").flatten(2)  # (C, inputs, h * w)
     bounds: Tensor = torch.linalg.matrix_norm(kernels, ord=2)
-    for name in layer.norms:
-        norm: Any = inner(net).get_submodule(name)
-        bounds = bounds * norm.weight.abs()
-        if getattr(norm, "running_var", None) is not None:
-            bounds = bounds / (norm.running_var + norm.eps).sqrt()
-    return bounds
+    scales = [_scale(inner(net).get_submodule(name)) for name in layer.norms]
+    return bounds * torch.stack(scales).amax(0) if scales else bounds
+
+
+def _scale(norm: Any) -> Tensor:
+    """By how much a norm magnifies each channel, ``(C,)``."""
+    scale: Tensor = norm.weight.abs()
+    if getattr(norm, "running_var", None) is not None:
+        scale = scale / (norm.running_var + norm.eps).sqrt()
+    return scale
 
 
 def _above(bounds: Tensor, u: float) -> list[int]:

@@ -20,7 +20,7 @@ from torch import nn
 from hfscan.bench.defenses.ft import TUNING
 from hfscan.channels import erase, one_image
 from hfscan.fmt import profile
-from hfscan.pipeline.flagging import low_outliers, named_detector
+from hfscan.pipeline.flagging import flagged, named_detector
 from hfscan.train import FitConfig, fit
 from hfscan.types import AuditSettings, ImageSet, Progress, Repaired, silent
 
@@ -48,7 +48,7 @@ class FeatureMapTesting:
         settings = replace(self.audit, seed=seed)
         detector = named_detector(settings)
         erased = {
-            layer.layer.name: np.flatnonzero(low_outliers(detector, layer.accuracy)).tolist()
+            layer.layer.name: np.flatnonzero(flagged(layer, detector).flagged).tolist()
             for layer in profile(net, sample, settings, progress=progress)
             if not layer.skipped
         }

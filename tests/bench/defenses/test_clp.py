@@ -52,6 +52,14 @@ def test_the_bound_of_a_conv_and_its_norm() -> None:
     )
 
 
+def test_of_norms_side_by_side_the_largest_counts() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.BatchNorm2d(4)).eval()
+    net[1].weight.data.fill_(10)
+    net[2].weight.data.fill_(-20)
+    both, last = (lipschitz_bounds(net, ConvLayer("0", 4, norms)) for norms in (("1", "2"), ("2",)))
+    torch.testing.assert_close(both, last)
+
+
 def test_the_norms_epsilon_counts() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, eps=1.0)).eval()
     net[1].running_var.zero_()
