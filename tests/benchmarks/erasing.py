@@ -57,7 +57,7 @@ def main() -> None:
     triggered = attacked(test, attack, target=TARGET)
     others = test.without(TARGET)
     true = tac(net, others, triggered)
-    clean = task.train.split_at(0.1, seed=0)[0]
+    clean = task.train.sample(len(task.train) // 10, seed=0)
     inverted = Unlearning(clean, TARGET)
     inverted.renew(net)
     changes = inverted_tac(net, clean, inverted.triggers)
