@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hfscan.calibration import Calibration, load_calibration
     from hfscan.data import load_images
     from hfscan.errors import (
         AuditError,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "hfscan.calibration": ("Calibration", "load_calibration"),
     "hfscan.data": ("load_images",),
     "hfscan.errors": (
         "AuditError",
@@ -85,6 +87,7 @@ __all__ = [
     "AuditError",
     "AuditReport",
     "AuditSettings",
+    "Calibration",
     "DataError",
     "HfscanError",
     "HubError",
@@ -106,6 +109,7 @@ __all__ = [
     "__version__",
     "audit",
     "load",
+    "load_calibration",
     "load_images",
     "push",
     "repair",

@@ -6,7 +6,7 @@ beside this one. `hfscan.calibration.fitting` makes them.
 
 from __future__ import annotations
 
-from hfscan.calibration.calibration import Calibration, load
+from hfscan.calibration.calibration import Calibration, load_calibration
 from hfscan.calibration.closest import closest, distance, is_near, shipped
 from hfscan.calibration.records import NetworkFacts, Record, Score, scores_of
 
@@ -18,7 +18,7 @@ __all__ = [
     "closest",
     "distance",
     "is_near",
-    "load",
+    "load_calibration",
     "scores_of",
     "shipped",
 ]

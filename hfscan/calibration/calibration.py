@@ -187,7 +187,7 @@ class Calibration:
             raise ValueError(f"{', '.join(wrong)} make no sense")
 
 
-def load(path: Path) -> Calibration:
+def load_calibration(path: Path) -> Calibration:
     """Read a calibration file, which may be anything.
 
     Raises:

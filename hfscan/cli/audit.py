@@ -179,7 +179,7 @@ def audit(
     from dataclasses import replace
     from functools import partial
 
-    from hfscan.calibration import load
+    from hfscan.calibration import load_calibration
     from hfscan.cli.loading import load_inputs, prepare, read_map
     from hfscan.cli.output import bars, parse_outputs, say
     from hfscan.cli.patience import hinting
@@ -214,7 +214,7 @@ def audit(
     began = perf_counter()
     seconds = None if budget is None else parse_duration(budget)
     files = parse_outputs(output or [], FORMATS)
-    known = None if calibration is None else load(calibration)
+    known = None if calibration is None else load_calibration(calibration)
     policy = read_policy(model, ignore_file, baseline)
     inputs = Inputs(
         model=model,

@@ -216,7 +216,7 @@ def repair(
 
       hfscan repair --method nad --out ./distilled
     """
-    from hfscan.calibration import load
+    from hfscan.calibration import load_calibration
     from hfscan.cli.config import refuse_own_config
     from hfscan.cli.loading import load_inputs, prepare, read_map
     from hfscan.cli.method import aimed, defense_named
@@ -277,7 +277,7 @@ def repair(
         allow_pickle=allow_pickle or remembered.allow_pickle,
         calibration=str(calibration) if calibration else remembered.calibration,
     )
-    known = None if inputs.calibration is None else load(Path(inputs.calibration))
+    known = None if inputs.calibration is None else load_calibration(Path(inputs.calibration))
     if push:
         _check_destination(to, inputs.model)
     if push and not dry_run:

@@ -100,7 +100,7 @@ def selftest(
 
     from rich.console import Console
 
-    from hfscan.calibration import load
+    from hfscan.calibration import load_calibration
     from hfscan.cli.loading import load_inputs, prepare, read_map
     from hfscan.cli.output import bars, print_data
     from hfscan.cli.quantities import parse_size
@@ -122,7 +122,7 @@ def selftest(
     settings = AuditSettings(mode="fast", seed=seed, tests=o.names(tests))
     check_plant(plant)
     check_settings(settings)
-    known = None if calibration is None else load(calibration)
+    known = None if calibration is None else load_calibration(calibration)
     inputs = Inputs(
         model=model,
         revision=revision,

@@ -96,7 +96,7 @@ def verify(
 
     from rich.console import Console
 
-    from hfscan.calibration import load
+    from hfscan.calibration import load_calibration
     from hfscan.cli.config import refuse_own_config
     from hfscan.cli.loading import load_inputs, prepare, read_map
     from hfscan.cli.output import bars, print_data
@@ -108,7 +108,7 @@ def verify(
     found, inputs = read_report(report)
     if found.model.weights_file:
         refuse_own_config(context, inputs.model)
-    known = None if calibration is None else load(calibration)
+    known = None if calibration is None else load_calibration(calibration)
     seed = secrets.randbelow(o.MAX_SEED + 1) if seed is None else seed
     if not (model or found.model.weights_file):
         _nothing("it is of a module in somebody's program, there are no weights to load")

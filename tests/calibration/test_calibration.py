@@ -18,7 +18,7 @@ from hfscan.calibration import (
     closest,
     distance,
     is_near,
-    load,
+    load_calibration,
 )
 from hfscan.calibration.combine import bonferroni, evidence, suspected
 from hfscan.calibration.fitting import evaluate, fit, judged, without_each
@@ -205,7 +205,7 @@ def test_round_trip(calibration: Calibration, tmp_path: Path) -> None:
     whole = replace(calibration, rates=rates, without={"one": {"clean": Rate(12, 0, 0)}})
     path = tmp_path / "zoo.json"
     path.write_text(json.dumps(whole.to_dict()))
-    assert load(path) == whole
+    assert load_calibration(path) == whole
 
 
 def change(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
@@ -251,7 +251,7 @@ def test_hostile_files(name: str, calibration: Calibration, tmp_path: Path) -> N
     path = tmp_path / "zoo.json"
     path.write_text(json.dumps(data))
     with pytest.raises(UsageError, match="calibration"):
-        load(path)
+        load_calibration(path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "\0", '{"schema": 1}'])
@@ -259,9 +259,9 @@ def test_files_that_are_no_calibration(text: str, tmp_path: Path) -> None:
     path = tmp_path / "zoo.json"
     path.write_text(text)
     with pytest.raises(UsageError):
-        load(path)
+        load_calibration(path)
     with pytest.raises(UsageError, match="cannot read"):
-        load(tmp_path / "missing.json")
+        load_calibration(tmp_path / "missing.json")
 
 
 # --- the closest

@@ -9,7 +9,7 @@ from bench.test_calibrating import audited_zoo
 
 from hfscan.bench.calibrating import append_audited
 from hfscan.bench.smoke import CLASSES, smoke_task
-from hfscan.calibration import load
+from hfscan.calibration import load_calibration
 from hfscan.cli import EXIT_FAILED, EXIT_USAGE
 
 from .conftest import Run
@@ -32,7 +32,7 @@ def test_what_was_audited_is_not_audited_again(run: Run, zoo: Path, tmp_path: Pa
     assert "90 of 90 networks are in" in done.err
     assert "| networks | tested | suspicious or worse |" in done.out
     assert zoo.read_text() == before
-    made = load(out)
+    made = load_calibration(out)
     assert made.name == "cifar10"
     assert made.description.startswith("40 clean and 50 backdoored networks (preactresnet18")
     assert made.rates["clean"].networks == 15
@@ -43,7 +43,7 @@ def test_the_plan_says_which_networks_measure(run: Run, zoo: Path, tmp_path: Pat
     zoo.write_text("".join(json.dumps({**line, "held_out": True}) + "\n" for line in lines))
     out = tmp_path / "c.json"
     assert run("calibrate", "--results", zoo, "--out", out, "--quiet").code == 0
-    made = load(out)
+    made = load_calibration(out)
     assert (len(made.networks), made.rates["clean"].networks) == (25, 15)
     assert run("calibrate", "--clean", "1", "--results", zoo, "--out", out).code == EXIT_USAGE
 
@@ -55,7 +55,7 @@ def test_without_training_the_results_decide(run: Run, zoo: Path, tmp_path: Path
     out = tmp_path / "c.json"
     done = run("calibrate", "--no-train", "--results", some, "--out", out, "--quiet")
     assert done.code == 0
-    assert "on cifar10; " in load(out).description
+    assert "on cifar10; " in load_calibration(out).description
     assert some.read_text().splitlines() == lines[:50]
     wrong = ("--dataset", "gtsrb", "--out", tmp_path / "wrong.json")
     done = run("calibrate", "--no-train", "--results", some, *wrong)
