@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
@@ -17,17 +16,17 @@ END = "<!-- hfscan: end -->"
 NO_METADATA = "---\n{}\n---\n"
 
 
-def edit_card(folder: Path | None, report: RepairReport) -> str:
+def edit_card(source: bytes | None, report: RepairReport) -> str:
     """The card of the repaired model.
 
     Args:
-        folder: Of the source model, whose ``README.md`` is edited; without one a card is made.
+        source: The source model's ``README.md``; without one a card is made.
         report: What was found and done.
 
     Returns:
         The whole ``README.md``. A section of an earlier repair is replaced.
     """
-    card = _source_card(folder)
+    card = _source_card(source)
     report = replace(report, seconds={})  # the same repair gives the same card
     facts = report.audit.model
     assert isinstance(card.data, ModelCardData)
@@ -37,12 +36,11 @@ def edit_card(folder: Path | None, report: RepairReport) -> str:
     return str(card)
 
 
-def _source_card(folder: Path | None) -> ModelCard:
+def _source_card(source: bytes | None) -> ModelCard:
     """The source's card; of one whose metadata cannot be read and written again, the text alone."""
-    path = None if folder is None else folder / "README.md"
-    if path is None or not path.is_file():
+    if source is None:
         return ModelCard(NO_METADATA)
-    content = path.read_text(encoding="utf-8", errors="replace")
+    content = source.decode(errors="replace").replace("\r\n", "\n")
     try:
         card = ModelCard(content, ignore_metadata_errors=True)
         str(card)

@@ -225,7 +225,7 @@ def repair(
     from hfscan.cli.state import with_clean_data
     from hfscan.errors import UsageError
     from hfscan.hub.push import check_token, find_destination, plan_push
-    from hfscan.hub.save import check_target, save
+    from hfscan.hub.save import check_target, save, source_card
     from hfscan.pipeline import audit, check_repair_settings
     from hfscan.pipeline import repair as run
     from hfscan.report import REPAIR_FORMATS
@@ -290,6 +290,7 @@ def repair(
     source, clean = load_inputs(
         inputs, device, images=MAX_IMAGES, seed=seed, token=token, cache_dir=cache_dir
     )
+    source_card(source)  # refused before the long work, if at all
     if push:
         facts = source.facts if found is None else found.model
         find_destination(facts, to=to, create_pr=create_pr, token=token)

@@ -14,6 +14,7 @@ import timm
 from timm.models import PretrainedCfg
 
 from hfscan.errors import ModelError, UnsupportedModelError
+from hfscan.hub.own_file import read_own_file
 
 REDIRECTS = ("hf_hub_filename", "state_dict")
 """Keys that make timm load other weights than ``model.safetensors``."""
@@ -104,9 +105,8 @@ def read_config(folder: Path) -> Config:
         ModelError: It is missing, malformed, of another library, or asks for something that would
             make the audit look at other weights than those that users run.
     """
-    path = folder / "config.json"
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_own_file(folder, "config.json").decode())
     except FileNotFoundError as error:
         raise UnsupportedModelError(f"there is no config.json in {folder}", TIMM_LAYOUT) from error
     except (ValueError, RecursionError, OSError) as error:

@@ -14,6 +14,7 @@ from typing import Any
 
 from hfscan.card import edit_card
 from hfscan.errors import RepairError
+from hfscan.hub.own_file import read_own_file
 from hfscan.types import HubModel, RepairReport
 from hfscan.weights import SAFETENSORS, serialize
 
@@ -57,6 +58,7 @@ def save(
 
     Raises:
         RepairError: The folder exists already, has folders in it, or cannot be written.
+        ModelError: ``config.json`` or ``README.md`` of the source are links to files outside of its folder.
     """
     check_target(folder, overwrite=overwrite)
     files = contents(model, report) | dict(more or {})
@@ -135,11 +137,23 @@ def contents(model: HubModel, report: RepairReport | None) -> dict[str, bytes]:
     files = {SAFETENSORS: serialize(model.net), CONFIG: _config(model)}
     if report is not None:
         report = _portable(report)
-        files[CARD] = edit_card(model.folder, report).encode()
+        files[CARD] = edit_card(source_card(model), report).encode()
         files[REPORT] = (json.dumps(_timeless(report.to_dict())) + "\n").encode()
-    elif model.folder is not None and (model.folder / CARD).is_file():
-        files[CARD] = (model.folder / CARD).read_bytes()
+    elif (card := source_card(model)) is not None:
+        files[CARD] = card
     return files
+
+
+def source_card(model: HubModel) -> bytes | None:
+    """The ``README.md`` that a model came with: better asked before a repair, too, than after it only.
+
+    Raises:
+        ModelError: It is not a file of the model's folder, or too large.
+    """
+    try:
+        return None if model.folder is None else read_own_file(model.folder, CARD)
+    except FileNotFoundError:
+        return None
 
 
 def _portable(report: RepairReport) -> RepairReport:
@@ -175,7 +189,7 @@ def _timeless(value: Any) -> Any:
 def _config(model: HubModel) -> bytes:
     """The source's ``config.json``, byte for byte; one made from the facts where there is none."""
     if model.folder is not None:
-        return (model.folder / CONFIG).read_bytes()
+        return read_own_file(model.folder, CONFIG)
     return (json.dumps(config_of(model), indent=2) + "\n").encode()
 
 

@@ -175,6 +175,12 @@ def test_a_near_name_is_suggested(tmp_path: Path) -> None:
     assert "did the author mean" in caught.value.hint
 
 
+def test_a_config_that_has_no_end(tmp_path: Path) -> None:
+    (tmp_path / "config.json").symlink_to("/dev/zero")
+    with pytest.raises(ModelError, match=r"config\.json in .* is not a regular file"):
+        read_config(tmp_path)
+
+
 def test_no_config(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"there is no config\.json"):
         read_config(tmp_path)

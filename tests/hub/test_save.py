@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import timm
 import torch
+from report.sample import repair_report
 
 import hfscan
-from hfscan.errors import RepairError
+from hfscan.errors import ModelError, RepairError
 from hfscan.hub.save import config_of
 from hfscan.types import HubModel
 
@@ -134,6 +135,27 @@ def test_a_mount_point_is_refused(
     monkeypatch.setattr("os.path.ismount", lambda path: path == tmp_path)
     with pytest.raises(RepairError, match="is a mount point"):
         hfscan.save(model, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["README.md", "config.json"])
+def test_no_file_from_outside_the_source_is_copied(
+    tmp_path: Path, source: HubModel, name: str
+) -> None:
+    assert source.folder is not None
+    (source.folder / name).unlink()
+    (source.folder / name).symlink_to("../secret")
+    (tmp_path / "secret").write_text("a secret")
+    for report in (None, repair_report()):
+        with pytest.raises(ModelError, match=f"{name} in .* is a link to a file outside"):
+            hfscan.save(source, tmp_path / "copy", report)
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_source_without_a_card(tmp_path: Path, source: HubModel) -> None:
+    assert source.folder is not None
+    (source.folder / "README.md").unlink()
+    folder = hfscan.save(source, tmp_path / "copy")
+    assert entries(folder) == ["config.json", "model.safetensors"]
 
 
 # --- all of it or nothing
