@@ -548,7 +548,7 @@ class LoopbackHub:
         self.lfs: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
         self.user_agents: set[str] = set()
-        self._faults: list[tuple[str, int]] = []
+        self._faults: list[tuple[str, int, bool]] = []
         self._lock = threading.Lock()
         self._servers: list[_Server] = []
 
@@ -632,9 +632,14 @@ class LoopbackHub:
     def alias_dataset(self, old: str, new: str) -> None:
         self.alias(old, new, repo_type="dataset")
 
-    def fail_next(self, path: str, *, status: int = 500, times: int = 1) -> None:
-        """Answer the next requests whose path contains ``path`` with an error."""
-        self._faults += [(path, status)] * times
+    def fail_next(
+        self, path: str, *, status: int = 500, times: int = 1, done: bool = False
+    ) -> None:
+        """Answer the next requests whose path contains ``path`` with an error; 0: not at all.
+
+        ``done``: after the Hub has done what was asked.
+        """
+        self._faults += [(path, status, done)] * times
 
     def environment(self, home: Path, *, token: str | None = None) -> dict[str, str]:
         """Return ``os.environ`` for a client of this Hub, without any inherited HF setting."""
@@ -654,10 +659,16 @@ class LoopbackHub:
             self.requests.append((call.method, call.target))
             self.user_agents.add(call.headers.get("user-agent", ""))
             fault = next((fault for fault in self._faults if fault[0] in call.target), None)
-            if fault:
-                self._faults.remove(fault)
-                raise RefusedError(fault[1], "Injected failure")
-            return self._answer_api(call) if server.url == self.endpoint else self._answer_cdn(call)
+            if fault is None:
+                return self._answer(server, call)
+            self._faults.remove(fault)
+            _, status, done = fault
+            if done:
+                self._answer(server, call)
+            raise RefusedError(status, "Injected failure")
+
+    def _answer(self, server: _Server, call: Call) -> Reply:
+        return self._answer_api(call) if server.url == self.endpoint else self._answer_cdn(call)
 
     def _answer_api(self, call: Call) -> Reply:
         token = call.headers.get("authorization", "").removeprefix("Bearer ")
@@ -730,6 +741,9 @@ class _Handler(BaseHTTPRequestHandler):
         found = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
         if found and reply.status == 200:
             reply = self.part(reply, int(found[1]), found[2])
+        if not reply.status:
+            self.close_connection = True
+            return
         self.send_response(reply.status)
         for name, value in {**reply.headers, "Content-Length": str(len(reply.body))}.items():
             self.send_header(name, value)

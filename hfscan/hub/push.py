@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo, get_token
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
+from huggingface_hub.hf_api import RepoSibling
 
 from hfscan.errors import HubError
 from hfscan.hub.client import hub_api, hub_errors
@@ -182,7 +183,8 @@ def execute(
         token: Of the Hub, with write access; the saved one if None.
 
     Raises:
-        HubError: The Hub refuses, or the repository has changed since the audit.
+        HubError: The Hub refuses, or the repository has changed since the audit. The message says what was
+            made, or that this is not known.
     """
     check_token(token)
     api = hub_api(token)
@@ -192,15 +194,18 @@ def execute(
     ]
     if plan.create:
         _create(api, plan)
-    with _say_what_remains(plan):
-        info = api.create_commit(
-            plan.to,
-            operations,
-            commit_message=message,
-            commit_description=description,
-            create_pr=plan.create_pr,
-            parent_commit=plan.parent,
-        )
+    try:
+        with hub_errors(plan.to):
+            info = api.create_commit(
+                plan.to,
+                operations,
+                commit_message=message,
+                commit_description=description,
+                create_pr=plan.create_pr,
+                parent_commit=plan.parent,
+            )
+    except HubError as error:
+        return _made_all_the_same(api, plan, message, error)
     if info.oid == plan.parent:
         return PushResult("", "")
     number = int(info.pr_num) if info.pr_num is not None else None
@@ -220,16 +225,64 @@ def _create(api: HfApi, plan: PushPlan) -> None:
             ) from error
 
 
-@contextmanager
-def _say_what_remains(plan: PushPlan) -> Iterator[None]:
-    """Add to an error that the new repository is there, and empty; to delete it may be more than a token can."""
+def _made_all_the_same(api: HfApi, plan: PushPlan, message: str, error: HubError) -> PushResult:
+    """The commit, if it was made and only the Hub's answer to it was lost.
+
+    Raises:
+        HubError: It was not made, or that cannot be found out.
+    """
     try:
         with hub_errors(plan.to):
-            yield
-    except HubError as error:
-        if not plan.create:
-            raise
+            made = _find(api, plan, message) if _is_lost(error) else None
+    except HubError:
+        page = "discussions" if plan.create_pr else "commits/main"
         raise HubError(
-            f"{error}; the new repository {plan.to} was created, and remains empty",
-            f"{error.hint}; to fill it, push again with --no-create-pr",
+            f"{error}; it is not known whether the commit was made",
+            f"look at {api.endpoint}/{plan.to}/{page} before you push again",
         ) from error
+    if made is not None:
+        return made
+    if not plan.create:
+        raise error
+    # to delete the new repository may be more than a token can
+    raise HubError(
+        f"{error}; the new repository {plan.to} was created, and remains empty",
+        f"{error.hint}; to fill it, push again with --no-create-pr",
+    ) from error
+
+
+def _is_lost(error: HubError) -> bool:
+    """Whether the Hub may have done what it was asked: no answer came, or none of its own."""
+    cause = error.__cause__
+    if isinstance(cause, HfHubHTTPError):
+        return cause.response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return isinstance(cause, HTTPError | ConnectionError)
+
+
+def _find(api: HfApi, plan: PushPlan, message: str) -> PushResult | None:
+    """What a plan makes, where it would be."""
+    if not plan.create_pr:
+        info = api.model_info(plan.to, files_metadata=True)
+        url = f"{api.endpoint}/{plan.to}/commit/{info.sha}"
+        return PushResult(url, str(info.sha)) if _is_carried_out(plan, info) else None
+    for pull in api.get_repo_discussions(
+        plan.to, discussion_type="pull_request", discussion_status="open"
+    ):
+        if pull.title == message:
+            info = api.model_info(plan.to, revision=pull.git_reference, files_metadata=True)
+            if _is_carried_out(plan, info):
+                return PushResult(pull.url, str(info.sha), pull.num)
+    return None
+
+
+def _is_carried_out(plan: PushPlan, info: ModelInfo) -> bool:
+    files = {file.rfilename: file for file in info.siblings or []}
+    return files.keys().isdisjoint(plan.delete) and all(
+        name in files and _has(files[name], content) for name, content in plan.add.items()
+    )
+
+
+def _has(file: RepoSibling, content: bytes) -> bool:
+    if file.lfs is not None:
+        return file.lfs.sha256 == hashlib.sha256(content).hexdigest()
+    return file.blob_id == hashlib.sha1(b"blob %d\0%b" % (len(content), content)).hexdigest()
