@@ -111,19 +111,22 @@ def find_destination(
     to = to or (source.ref if source.revision else None)
     if to is None:
         raise HubError(f"{source.ref} is no Hub repository to push to", "name one: --to owner/name")
-    with hub_errors(to):
-        existing = _files(hub_api(token), to)
+    api = hub_api(token)
+    existing = _info(api, to)
     if existing is None and create_pr:
         raise HubError(
             f"{to} does not exist, a pull request cannot be opened there",
             "leave --create-pr out",
         )
-    if existing is not None and to == source.ref and existing[0] != source.revision:
+    if existing is None:
+        return to, None
+    head = str(existing.sha)
+    if head != source.revision and _is_of(api, existing, source):
         raise HubError(
-            f"{to} is at commit {existing[0]}, not at the audited {source.revision}",
+            f"{to} is at commit {head}, not at the audited {source.revision}",
             "audit it again without a revision, or push to another repository: --to owner/name",
         )
-    return to, existing
+    return to, (head, [sibling.rfilename for sibling in existing.siblings or []])
 
 
 def check_token(token: str | None = None) -> None:
@@ -134,13 +137,21 @@ def check_token(token: str | None = None) -> None:
             hub_api(token).whoami()
 
 
-def _files(api: HfApi, repository: str) -> tuple[str, list[str]] | None:
-    """Head and file names; None if there is no such repository."""
-    try:
-        info = api.model_info(repository)
-    except RepositoryNotFoundError:
-        return None
-    return str(info.sha), [sibling.rfilename for sibling in info.siblings or []]
+def _info(api: HfApi, repository: str) -> ModelInfo | None:
+    """What the Hub knows of a repository; None if there is none."""
+    with hub_errors(repository):
+        try:
+            return api.model_info(repository)
+        except RepositoryNotFoundError:
+            return None
+
+
+def _is_of(api: HfApi, existing: ModelInfo, source: ModelFacts) -> bool:
+    """Whether a repository is the source's, whatever it was called when that was audited."""
+    if source.revision is None:  # of a folder
+        return False
+    audited = _info(api, source.ref)
+    return audited is not None and audited.id == existing.id
 
 
 def _old_weights(name: str) -> bool:

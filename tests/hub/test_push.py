@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi
 from loopback_hub import LoopbackHub
+from report.sample import repair_report
 
 from hfscan.errors import HubError
-from hfscan.hub.push import PushPlan, PushResult, execute
+from hfscan.hub.push import PushPlan, PushResult, execute, find_destination
+from hfscan.types import ModelFacts
 
 PLAN = PushPlan("my-org/net", True, True, False, None, {"config.json": b"{}"}, ())
 
@@ -44,6 +46,36 @@ def test_a_new_repository_that_remains_empty(hub: LoopbackHub, create: bool) -> 
     assert ("my-org/net was created, and remains empty" in str(caught.value)) == create
     assert ("--no-create-pr" in caught.value.hint) == create
     assert ("model", "my-org/net") in hub.repos
+
+
+# --- the repository has changed since the audit
+
+
+def audited(ref: str, revision: str | None) -> ModelFacts:
+    return replace(repair_report().audit.model, ref=ref, revision=revision)
+
+
+@pytest.mark.parametrize(
+    ("ref", "to"), [("me/old", None), ("me/old", "me/new"), ("me/new", "me/old")]
+)
+def test_a_renamed_repository(hub: LoopbackHub, ref: str, to: str | None) -> None:
+    sha = hub.add_model("me/new", {"config.json": b"[]"})
+    hub.alias("me/old", "me/new")
+    source = audited(ref, sha)
+    assert find_destination(source, to=to) == (to or ref, (sha, ["config.json"]))
+    head = hub.commit("me/new", {"config.json": b"{}"})
+    with pytest.raises(HubError, match=f"is at commit {head}, not at the audited {sha}"):
+        find_destination(source, to=to)
+
+
+@pytest.mark.parametrize(
+    ("ref", "revision"), [("me/other", "0" * 40), ("me/gone", "0" * 40), ("./new", None)]
+)
+def test_another_repository(hub: LoopbackHub, ref: str, revision: str | None) -> None:
+    sha = hub.add_model("me/new", {"config.json": b"[]"})
+    hub.add_model("me/other", {"config.json": b"[]"})
+    found = find_destination(audited(ref, revision), to="me/new")
+    assert found == ("me/new", (sha, ["config.json"]))
 
 
 # --- the Hub makes the commit, and its answer is lost
