@@ -54,6 +54,18 @@ def test_go_on_from_the_latest_audit(run: Run, victims: Victims, source: Path) -
     assert again.code == 0
 
 
+def test_a_card_from_elsewhere_is_refused_before_the_repair(
+    run: Run, victims: Victims, source: Path
+) -> None:
+    (source / "README.md").rename("secret")
+    (source / "README.md").symlink_to("../secret")
+    done = run("repair", source, "--clean-data", victims.data, "--report", victims.report, *GENTLE)
+    assert (done.code, done.out) == (2, "")
+    assert "README.md in" in done.err
+    assert "is a link to a file outside of that folder" in done.err
+    assert not Path("net-repaired").exists()
+
+
 def test_the_written_folder(run: Run, victims: Victims, source: Path) -> None:
     options = ("--report", victims.report, "--out", "deep/out", "--json", *GENTLE)
     done = run("repair", source, "--clean-data", victims.data, *options)
