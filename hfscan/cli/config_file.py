@@ -41,7 +41,7 @@ TYPED = {
 """Options that a file cannot set, and why: whoever wrote the file may not be whoever runs hfscan."""
 
 WRITTEN = ("out", "output", "pages", "results")
-"""Options that name what is written: from a file only below the working directory."""
+"""Options that name what is written: from a file only below the working directory, and nothing hidden."""
 
 _HEADER = re.compile(rb"""\s*\[\s*["']?tool["']?\s*\.\s*["']?hfscan\b""")
 
@@ -228,10 +228,15 @@ def _check_written(where: str, key: str, value: str | list[str]) -> None:
     here = Path.cwd().resolve()
     for text in [value] if isinstance(value, str) else value:
         file = text.partition("=")[2] if key == "output" else text
-        if "\0" in file or not (here / file).resolve().is_relative_to(here):
+        if "\0" in file or not (path := (here / file).resolve()).is_relative_to(here):
             raise UsageError(
                 f"{where}: {key} {file!r:.80} is not below the working directory",
                 f"type --{key} for files elsewhere",
+            )
+        if any(part.startswith(".") for part in path.relative_to(here).parts):
+            raise UsageError(
+                f"{where}: {key} {file!r:.80} is hidden, as what programs are set up with",
+                f"type --{key} for hidden files and folders",
             )
 
 

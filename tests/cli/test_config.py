@@ -281,8 +281,27 @@ HOSTILE = {
     "elsewhere": ("[audit]\noutput = ['json=../x']", "'../x' is not below the", "type --output"),
     "results": ("[calibrate]\nresults = '../x'", "results '../x' is not below", "type --results"),
     "pages": ("[calibrate]\npages = '/x=y'", "pages '/x=y' is not below", "type --pages"),
+    "hidden": (
+        "[audit]\noutput = ['json=.git/config']",
+        "'.git/config' is hidden",
+        "type --output",
+    ),
+    "hidden folder": ("[repair]\nout = 'a/.github'", "'a/.github' is hidden", "type --out"),
+    "hidden by dots": ("[repair]\nout = 'a/../.git'", "'a/../.git' is hidden", "type --out"),
     "root": ("[repair]\nout = '/'", "out '/' is not below the working directory", "type --out"),
 }
+
+
+@pytest.mark.parametrize(("target", "error"), [(".git", "is hidden"), ("..", "is not below")])
+def test_a_link_is_followed_before_a_file_may_write_there(
+    run: Run, place: Path, target: str, error: str
+) -> None:
+    (place / ".git").mkdir(exist_ok=True)
+    (place / "link").symlink_to(target)
+    write(place, "[report]\noutput = ['json=link/config']")
+    done = run("report", "report.json")
+    assert (done.code, done.out) == (4, "")
+    assert f"'link/config' {error}" in done.err
 
 
 @pytest.mark.parametrize("case", HOSTILE)
