@@ -34,6 +34,20 @@ WRAPPERS = ("_orig_mod.", "module.")
 LFS_POINTER = b"version https://git-lfs"
 """What a file begins with whose content Git LFS has not fetched."""
 
+DTYPES = (
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+    torch.bool,
+)
+"""Of the tensors that are read; others are packed, quantized or complex."""
+
 PICKLE_SUFFIXES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".tar")
 WEIGHTS_SUFFIXES = (*PICKLE_SUFFIXES, ".safetensors", ".onnx", ".h5", ".msgpack", ".tflite", ".npz")
 """Of files that a loader might take weights from."""
@@ -72,7 +86,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Raises:
         UnsafeWeightsError: A pickle contains more than tensors.
-        ModelError: The file is damaged, has values that are not finite, or weights of which loaders may take others.
+        ModelError: The file is damaged, has tensors that are no plain ones or values that are not finite, or weights
+            of which loaders may take others.
     """
     if path.suffix == ".safetensors":
         try:
@@ -86,12 +101,28 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if twice := [name for name in tensors if name != _bare(name) and _bare(name) in tensors]:
         raise ambiguous(path.name, f"two tensors for {_bare(twice[0])}")
     for name, tensor in tensors.items():
+        if problem := _oddity(tensor):
+            raise ModelError(
+                f"tensor {name} in {path.name} {problem}",
+                "ask the author for a file of plain tensors, such as float32",
+            )
         if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
             raise ModelError(
                 f"tensor {name} in {path.name} has NaN or infinite values",
                 "the weights are broken; ask the author for a working file",
             )
     return tensors
+
+
+def _oddity(tensor: Tensor) -> str:
+    """What is unusual for weights, found without computing; empty if nothing is."""
+    if tensor.dtype not in DTYPES:
+        return f"is of {str(tensor.dtype).removeprefix('torch.')}, which hfscan does not read"
+    if tensor.layout is not torch.strided or tensor.device.type != "cpu":
+        return "is sparse, or has no values"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"says that it has {tensor.numel():,} values, and has fewer"
+    return ""
 
 
 def _damaged(path: Path, error: Exception) -> ModelError:

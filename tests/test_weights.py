@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 from pathlib import Path
@@ -14,7 +15,14 @@ from torch import nn
 
 from hfscan.errors import ModelError, UnsafeWeightsError
 from hfscan.types import HubModel
-from hfscan.weights import file_sha256, find_weights, read_weights, serialize, weights_sha256
+from hfscan.weights import (
+    DTYPES,
+    file_sha256,
+    find_weights,
+    read_weights,
+    serialize,
+    weights_sha256,
+)
 
 TENSORS = {"a.weight": torch.arange(6.0).view(2, 3), "a.count": torch.tensor(3)}
 
@@ -144,6 +152,42 @@ def test_values_that_are_not_finite(tmp_path: Path, value: float, dtype: torch.d
     save_file(broken, tmp_path / "model.safetensors")
     with pytest.raises(ModelError, match=r"tensor broken in model\.safetensors"):
         read_weights(tmp_path / "model.safetensors")
+
+
+ODD = {
+    "float8": (torch.zeros(4).to(torch.float8_e5m2), "is of float8_e5m2"),
+    "complex": (torch.zeros(4, dtype=torch.complex64), "is of complex64"),
+    "sparse": (torch.eye(3).to_sparse(), "is sparse, or has no values"),
+    "meta": (torch.zeros(3, device="meta"), "is sparse, or has no values"),
+    "huge": (torch.zeros(1).expand(10**14), "has 100,000,000,000,000 values, and has fewer"),
+    "overlapping": (torch.zeros(6).as_strided((3, 3), (1, 1)), "has 9 values, and has fewer"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_tensors_in_a_pickle(tmp_path: Path, odd: str) -> None:
+    tensor, problem = ODD[odd]
+    torch.save({"odd": tensor}, tmp_path / "model.pth")
+    with pytest.raises(ModelError, match=f"tensor odd in model.pth .*{problem}"):
+        read_weights(tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize("odd", ["F4", "F8_E8M0", "F6_E2M3", "C64"])
+def test_odd_tensors_in_safetensors(tmp_path: Path, odd: str) -> None:
+    size = {"F4": 4, "F8_E8M0": 8, "F6_E2M3": 6, "C64": 64}[odd]
+    entry = {"odd": {"dtype": odd, "shape": [8], "data_offsets": [0, size]}}
+    header = json.dumps(entry).encode()
+    content = len(header).to_bytes(8, "little") + header + bytes(size)
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.safetensors"):
+        read_weights(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_plain_tensors(tmp_path: Path, dtype: torch.dtype) -> None:
+    part = torch.ones(9, dtype=dtype)[3:].view(2, 3).t()
+    torch.save({"a": part, "none": torch.ones(0)}, tmp_path / "model.pth")
+    assert torch.equal(read_weights(tmp_path / "model.pth")["a"], part)
 
 
 # --- writing
