@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -31,6 +32,9 @@ from hfscan.errors import HfscanError, UsageError
 EXIT_FAILED = 2
 EXIT_USAGE = 4
 EXIT_INTERRUPTED = 130
+
+_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""Errors of a place that cannot be written to, such as stdout."""
 
 _EPILOG = """[bold]Exit codes[/bold]: 0 nothing found · 1 suspicious or backdoored (see --fail-on) ·
 2 the audit failed · 3 inconclusive · 4 wrong usage · 130 interrupted"""
@@ -84,7 +88,16 @@ def main() -> None:
     code = _run()
     if code == EXIT_INTERRUPTED:
         say("interrupted")
+    _drop_output()
     sys.exit(code)
+
+
+def _drop_output() -> None:
+    """Forget what could not be printed: Python would try again, and exit with a code of its own."""
+    try:
+        print(end="", flush=True)  # also where there is no stdout
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run() -> int:
@@ -104,12 +117,18 @@ def _run() -> int:
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     except Exception as error:  # a bug of ours must not look like a verdict
         _traceback_if_wanted()
-        fail(
-            f"unexpected {type(error).__name__}: {error}",
-            "this is a bug in hfscan; HFSCAN_DEBUG=1 shows where, please report it",
-            type(error).__name__,
-        )
+        _unexpected(error)
         return EXIT_FAILED
+
+
+def _unexpected(error: Exception) -> None:
+    kind = type(error).__name__
+    if isinstance(error, OSError) and error.errno in _WRITING:
+        where = error.filename or "the output"
+        fail(f"{where} cannot be written ({error.strerror})", "write it to another place", kind)
+        return
+    hint = "this is a bug in hfscan; HFSCAN_DEBUG=1 shows where, please report it"
+    fail(f"unexpected {kind}: {error}", hint, kind)
 
 
 def _wrong_usage(error: typer.TyperException) -> int:

@@ -190,13 +190,13 @@ def _umask() -> int:
 
 
 def print_data(text: str) -> None:
-    """Print data on stdout, as it is; in UTF-8 where its own encoding lacks a character, as some of Windows do."""
+    """Print data on stdout, if there is one, as it is; in UTF-8 where its own encoding lacks a character, as some of Windows do."""
     text = text if text.endswith("\n") else text + "\n"
     try:
-        sys.stdout.write(text)
+        print(text, end="", flush=True)
     except UnicodeEncodeError:
         sys.stdout.buffer.write(text.encode())
-    sys.stdout.flush()
+        sys.stdout.flush()
 
 
 def two_columns(rows: Mapping[str, str]) -> Table:
