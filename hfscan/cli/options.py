@@ -51,10 +51,22 @@ Revision = Annotated[
     str | None,
     typer.Option(help="Branch, tag or commit of the model.", rich_help_panel=_MODEL),
 ]
+
+
+def _token(value: str | None) -> str | None:
+    """A token without the line end of the file that it came from."""
+    token = (value or "").strip()
+    if not token.isascii() or not token.isprintable():
+        raise typer.BadParameter("it has characters that no token has; copy it again")
+    return token or None
+
+
 Token = Annotated[
     str | None,
     typer.Option(
-        help="Token of the Hub; default: hf auth login or HF_TOKEN.", rich_help_panel=_MODEL
+        callback=_token,
+        help="Token of the Hub; default: hf auth login or HF_TOKEN.",
+        rich_help_panel=_MODEL,
     ),
 ]
 AllowPickle = Annotated[

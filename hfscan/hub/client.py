@@ -74,6 +74,11 @@ def hub_errors(repository: str, revision: str | None = None) -> Iterator[None]:
         ) from error
     except HfHubHTTPError as error:
         raise _http_error(repository, error) from error
+    except UnicodeEncodeError as error:  # of a header
+        raise HubError(
+            "the token of the Hub has characters that no token has",
+            "copy it again: hf auth login, HF_TOKEN or --token",
+        ) from error
     except ValueError as error:  # of names and of the card's metadata
         raise HubError(
             " ".join(str(error).split()), f"check the name and the card of {repository}"
