@@ -144,6 +144,7 @@ def sweep(
 
       hfscan sweep my-org --clean-data cifar10 --backend dask --scheduler HOST:8786
     """
+    from hfscan.cli.config import refuse_own_config
     from hfscan.cli.quantities import parse_duration
     from hfscan.cli.state import absolute
     from hfscan.sweep.process import Job
@@ -173,6 +174,8 @@ def sweep(
     if token is not None and backend != "local":
         raise _usage("--token is not sent to other machines", "set HF_TOKEN on the workers")
     models = _models(source, author, task or None, limit, token)
+    for model in models:
+        refuse_own_config(context, model)
     records = _of(models, read_records(out))
     _check_options(records, arguments, out)
     if retry_failed and any(record.status == "failed" for record in records):

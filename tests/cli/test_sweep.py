@@ -177,6 +177,30 @@ def test_a_named_file_is_that_of_the_audits_too(run: Run) -> None:
         assert [option for option in report["options"] if "--config" in option] == passed
 
 
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("listed", ["./", "local-dir:../net", "../"])
+def test_no_model_of_the_list_decides_how_it_is_audited(
+    run: Run, monkeypatch: pytest.MonkeyPatch, listed: str
+) -> None:
+    Path("net").mkdir()
+    monkeypatch.chdir("net")
+    Path("models.txt").write_text(f"org/clean\n{listed}\n")
+    Path("hfscan.toml").write_text("[sweep]\nfail-on = 'never'")
+    done = run("sweep", "./models.txt", *CLEAN)
+    assert (done.code, done.out) == (4, "")
+    assert "hfscan.toml is in the folder of the model" in done.err
+    assert "hint: if it is yours, name it: --config hfscan.toml" in done.err
+    assert run("sweep", "./models.txt", *CLEAN, "--config", "hfscan.toml").code != 4
+
+
+@pytest.mark.usefixtures("fake")
+def test_settings_beside_the_models_are_read(run: Run) -> None:
+    Path("hfscan.toml").write_text("[sweep]\nfail-on = 'never'")
+    Path("models.txt").write_text("./clean\n")
+    done = run("sweep", "models.txt", *CLEAN)
+    assert (done.code, "settings from hfscan.toml: fail-on" in done.err) == (0, True)
+
+
 @pytest.fixture
 def _interrupts() -> Iterator[None]:
     """What a shell starts in the background ignores them, and nohup another one."""
