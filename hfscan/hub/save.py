@@ -12,8 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hfscan.card import edit_card
-from hfscan.errors import RepairError
+from hfscan.channels import probing
+from hfscan.errors import ModelError, RepairError
+from hfscan.hub.load import load
 from hfscan.hub.own_file import read_own_file
 from hfscan.types import HubModel, RepairReport
 from hfscan.weights import SAFETENSORS, serialize
@@ -57,7 +61,8 @@ def save(
         ``folder``.
 
     Raises:
-        RepairError: The folder exists already, has folders in it, or cannot be written.
+        RepairError: The folder exists already, has folders in it, or cannot be written; or what is written does
+            not load as the same network.
         ModelError: ``config.json`` or ``README.md`` of the source are links to files outside of its folder.
     """
     check_target(folder, overwrite=overwrite)
@@ -71,10 +76,32 @@ def save(
             fresh.mkdir()
             for name, content in files.items():
                 (fresh / name).write_bytes(content)
+            if model.folder is not None and CONFIG not in (more or {}):
+                _check_loads(fresh, model)
             _exchange(folder, fresh, Path(scratch) / "old")
     except OSError as error:
         raise _cannot_write(folder, error) from error
     return folder
+
+
+@torch.no_grad()
+def _check_loads(folder: Path, model: HubModel) -> None:
+    """Whoever loads the files must get the network that was measured."""
+    device = next(model.net.parameters()).device
+    pixels = torch.rand((2, 3, *model.input_size[1:]), generator=torch.Generator().manual_seed(0))
+    try:
+        loaded = load(str(folder.absolute())).net(pixels)
+    except ModelError as error:
+        raise RepairError(
+            f"the model that is written does not load: {error}", error.hint
+        ) from error
+    with probing(model.net):
+        meant = model.net(pixels.to(device)).cpu()
+    if not torch.allclose(loaded, meant, rtol=1e-2, atol=1e-2 * float(meant.abs().max())):
+        raise RepairError(
+            "the model that is written loads as another network than the one that was measured",
+            "is there something in config.json that changes the weights when they are loaded?",
+        )
 
 
 def _exchange(folder: Path, fresh: Path, old: Path) -> None:
@@ -187,9 +214,16 @@ def _timeless(value: Any) -> Any:
 
 
 def _config(model: HubModel) -> bytes:
-    """The source's ``config.json``, byte for byte; one made from the facts where there is none."""
+    """The source's ``config.json``, byte for byte; one made from the facts where there is none.
+
+    But for ``label_offset``: at loading, timm cut so many rows off the classifier, which are gone now.
+    """
     if model.folder is not None:
-        return read_own_file(model.folder, CONFIG)
+        content = read_own_file(model.folder, CONFIG)
+        described = json.loads(content)
+        if not described.get("pretrained_cfg", described).pop("label_offset", 0):
+            return content
+        return (json.dumps(described, indent=2) + "\n").encode()
     return (json.dumps(config_of(model), indent=2) + "\n").encode()
 
 

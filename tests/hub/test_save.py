@@ -16,6 +16,7 @@ import pytest
 import timm
 import torch
 from report.sample import repair_report
+from safetensors.torch import load_file, save_file
 
 import hfscan
 from hfscan.errors import ModelError, RepairError
@@ -75,6 +76,43 @@ def test_config_and_card_are_those_of_the_source(tmp_path: Path, source: HubMode
     for name in ("config.json", "README.md"):
         assert copy[name] == (source.folder / name).read_bytes()
     assert sorted(copy) == ["README.md", "config.json", "model.safetensors"]
+
+
+def test_rows_that_timm_cuts_off_the_classifier_are_cut_once(
+    tmp_path: Path, source: HubModel
+) -> None:
+    """``label_offset`` is of weights with a class for the background in front."""
+    tensors = load_file(source.folder / "model.safetensors")
+    for name in ("fc.weight", "fc.bias"):
+        tensors[name] = torch.cat([tensors[name][:1] + 1, tensors[name]])
+    save_file(tensors, source.folder / "model.safetensors")
+    config = json.loads((source.folder / "config.json").read_text())
+    config["pretrained_cfg"] |= {"label_offset": 1, "classifier": "fc"}
+    (source.folder / "config.json").write_text(json.dumps(config))
+    cut = hfscan.load(str(source.folder))
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(cut.net(images), source.net(images))
+    again = hfscan.load(str(hfscan.save(cut, tmp_path / "copy")))
+    torch.testing.assert_close(again.net(images), source.net(images))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architecture": "resnet34"}, "the model that is written does not load"),
+        ({"pretrained_cfg": {"mean": [0, 0, 0]}}, "loads as another network"),
+    ],
+)
+def test_nothing_is_written_that_does_not_load_as_it_was_measured(
+    tmp_path: Path, source: HubModel, change: dict[str, Any], message: str
+) -> None:
+    config = json.loads((source.folder / "config.json").read_text())
+    for key, value in change.items():
+        config[key] = config[key] | value if isinstance(value, dict) else value
+    (source.folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RepairError, match=message):
+        hfscan.save(source, tmp_path / "copy")
+    assert entries(tmp_path) == ["source"]
 
 
 def test_a_module_gets_a_config(tmp_path: Path, model: HubModel) -> None:
