@@ -136,7 +136,7 @@ def _check(data: dict[str, Any]) -> Config:
     _check_preprocessing(cfg)
     classes = _num_classes(data, cfg, args)
     labels, unusable = _label_names(data, cfg, classes)
-    notes = _defaulted(cfg) + unusable
+    notes = _defaulted(cfg) + _cropped(cfg) + unusable
     known = {f.name for f in fields(PretrainedCfg)}
     if data.get("pretrained_cfg") is None:
         cfg = {key: value for key, value in cfg.items() if key in known}
@@ -279,3 +279,10 @@ def _defaulted(cfg: Mapping[str, Any]) -> tuple[str, ...]:
     if not missing:
         return ()
     return (f"config.json does not say {', '.join(missing)}: timm's defaults are used",)
+
+
+def _cropped(cfg: Mapping[str, Any]) -> tuple[str, ...]:
+    mode = cfg.get("crop_mode") or "center"
+    if mode == "center":
+        return ()
+    return (f"config.json asks for crop_mode {mode!r:.20}: hfscan cuts out the center of images",)

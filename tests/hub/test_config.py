@@ -88,6 +88,12 @@ def test_what_is_missing_is_noted(tmp_path: Path) -> None:
     assert config.notes == ("config.json does not say mean, std: timm's defaults are used",)
 
 
+@pytest.mark.parametrize(("mode", "noted"), [("squash", True), ("center", False), (None, False)])
+def test_another_crop_is_noted(tmp_path: Path, mode: str | None, noted: bool) -> None:
+    config = read(tmp_path, {**GOOD, "pretrained_cfg": {**CFG, "crop_mode": mode}})
+    assert any("crop_mode 'squash'" in note for note in config.notes) == noted
+
+
 @pytest.mark.parametrize(
     ("fixed", "args", "expected"),
     [
