@@ -239,6 +239,11 @@ def keep(
 def _read(spec: VictimSpec, attack: Attack | None, folder: Path, facts: dict[str, Any]) -> Victim:
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        if missing := facts.keys() - record.keys():
+            raise DataError(
+                f"the victim in {folder} does not say its {min(missing).replace('_', ' ')}: another version made it",
+                "delete the folder to train it again, or choose another cache",
+            )
         for name, wanted in facts.items():
             if not agree(record[name], json.loads(json.dumps(wanted))):
                 raise DataError(

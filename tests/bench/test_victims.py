@@ -137,6 +137,15 @@ def test_a_setting_that_came_later_is_no_difference(victims: Victims, task: Task
     victims.get(SPEC, task)
 
 
+def test_a_record_that_lacks_what_is_compared(victims: Victims, task: Task) -> None:
+    folder = victims.get(SPEC, task).folder
+    record = json.loads((folder / RECORD).read_text())
+    del record["recipe"]
+    (folder / RECORD).write_text(json.dumps(record))
+    with pytest.raises(DataError, match="does not say its recipe: another version made it"):
+        victims.get(SPEC, task)
+
+
 def test_a_damaged_victim(victims: Victims, task: Task) -> None:
     folder = victims.get(SPEC, task).folder
     (folder / RECORD).write_text("{")
