@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from hfscan.errors import DataError
@@ -52,7 +52,7 @@ def decode(
     """
     try:
         with Image.open(file, formats=FORMATS) as opened:
-            image = _rgb(opened)
+            image = _rgb(_upright(opened))
         if size is not None and (image.height, image.width) != size:
             resample = RESAMPLING.get(interpolation, Image.Resampling.BICUBIC)
             image = _fit(image, size, crop_pct, resample)
@@ -71,6 +71,14 @@ def broken(where: str, reason: str) -> DataError:
     return DataError(
         f"the image in {where} cannot be read ({reason[:100]})", "remove it from the data set"
     )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF data says; as it is if that is damaged."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # whatever Pillow makes of it; damaged pixels fail again where they are read
+        return image
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from timm.data import create_transform
 
 from hfscan.decoding import decode
@@ -47,6 +47,28 @@ def test_modes(image: Image.Image, color: tuple[int, int, int]) -> None:
     found = read(image)
     assert found.shape == (3, 8, 6)
     assert (found.flatten(1).float().mean(1) - torch.tensor(color)).abs().max() <= 1
+
+
+@pytest.mark.parametrize("file", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_photos_that_lie_on_their_side_are_turned(file: str) -> None:
+    photo = Image.new("RGB", (16, 32), (0, 0, 0))
+    photo.paste((255, 255, 255), (0, 0, 8, 32))  # the left half
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # to be turned right by a quarter: the left half goes up
+    stream = io.BytesIO()
+    photo.save(stream, file, exif=exif)
+    found = decode(stream, size=None, crop_pct=1, interpolation="bicubic", where="x").float()
+    assert found.shape == (3, 16, 32)
+    assert found[:, :7].mean() > 250 > 5 > found[:, 9:].mean()
+
+
+def test_damaged_exif_data_is_left_alone() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    stream = io.BytesIO()
+    picture().save(stream, "PNG", exif=exif.tobytes().replace(b"MM", b"??"))
+    found = decode(stream, size=None, crop_pct=1, interpolation="bicubic", where="x")
+    assert torch.equal(found, torch.from_numpy(np.array(picture())).permute(2, 0, 1))
 
 
 def test_16_bits_are_refused() -> None:
