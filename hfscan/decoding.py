@@ -82,11 +82,8 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Any mode as RGB; what is transparent becomes white."""
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        opaque = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        opaque.alpha_composite(image.convert("RGBA"))
-        return opaque.convert("RGB")
+    """Any mode as RGB, without alpha, as training reads it with ``convert("RGB")``."""
+    image.info.pop("transparency", None)  # Pillow warns where it is lost
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         raise ValueError(f"mode {image.mode} is not an 8-bit image")
     return image.convert("RGB")

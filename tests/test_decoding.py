@@ -35,9 +35,9 @@ def picture(size: tuple[int, int] = (8, 6)) -> Image.Image:
 MODES: dict[str, tuple[Image.Image, tuple[int, int, int]]] = {
     "gray": (Image.new("L", (6, 8), 100), (100, 100, 100)),
     "black and white": (Image.new("1", (6, 8), 1), (255, 255, 255)),
-    "half transparent": (Image.new("RGBA", (6, 8), (0, 100, 200, 128)), (127, 177, 227)),
-    "transparent": (Image.new("RGBA", (6, 8), (9, 9, 9, 0)), (255, 255, 255)),
-    "gray with alpha": (Image.new("LA", (6, 8), (100, 255)), (100, 100, 100)),
+    "half transparent": (Image.new("RGBA", (6, 8), (0, 100, 200, 128)), (0, 100, 200)),
+    "transparent": (Image.new("RGBA", (6, 8), (9, 9, 9, 0)), (9, 9, 9)),
+    "gray with alpha": (Image.new("LA", (6, 8), (100, 0)), (100, 100, 100)),
     "palette": (Image.new("RGB", (6, 8), (255, 0, 0)).convert("P"), (255, 0, 0)),
 }
 
@@ -47,6 +47,17 @@ def test_modes(image: Image.Image, color: tuple[int, int, int]) -> None:
     found = read(image)
     assert found.shape == (3, 8, 6)
     assert (found.flatten(1).float().mean(1) - torch.tensor(color)).abs().max() <= 1
+
+
+@pytest.mark.parametrize("transparency", [0, bytes([0, 255])])
+@pytest.mark.filterwarnings("error")
+def test_transparent_colors_of_a_palette(transparency: int | bytes) -> None:
+    image = Image.new("P", (6, 8), 0)
+    image.putpalette([9, 8, 7, 0, 0, 0])
+    stream = io.BytesIO()
+    image.save(stream, "PNG", transparency=transparency)
+    found = decode(stream, size=None, crop_pct=1, interpolation="bicubic", where="x")
+    assert found.flatten(1)[:, 0].tolist() == [9, 8, 7]
 
 
 @pytest.mark.parametrize("file", ["JPEG", "PNG", "TIFF", "WEBP"])
