@@ -52,7 +52,7 @@ def decode(
     """
     try:
         with Image.open(file, formats=FORMATS) as opened:
-            image = _rgb(_upright(opened))
+            image = _rgb(opened, where)
         if size is not None and (image.height, image.width) != size:
             resample = RESAMPLING.get(interpolation, Image.Resampling.BICUBIC)
             image = _fit(image, size, crop_pct, resample)
@@ -81,11 +81,17 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(opened: Image.Image, where: str) -> Image.Image:
     """Any mode as RGB, without alpha, as training reads it with ``convert("RGB")``."""
+    image = _upright(opened)
     image.info.pop("transparency", None)  # Pillow warns where it is lost
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        raise ValueError(f"mode {image.mode} is not an 8-bit image")
+    if image.mode.startswith("I;16") or (image.mode == "I" and opened.format in ("PNG", "PPM")):
+        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise DataError(
+            f"the image in {where} has neither 8 nor 16 bits (mode {image.mode})",
+            "save it with 8 bits per channel",
+        )
     return image.convert("RGB")
 
 

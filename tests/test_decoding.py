@@ -82,10 +82,17 @@ def test_damaged_exif_data_is_left_alone() -> None:
     assert torch.equal(found, torch.from_numpy(np.array(picture())).permute(2, 0, 1))
 
 
-def test_16_bits_are_refused() -> None:
-    deep = Image.fromarray(np.full((8, 6), 30_000, np.uint16))
-    with pytest.raises(DataError, match=r"x row 0 cannot be read \(mode I;16"):
-        read(deep)
+@pytest.mark.parametrize("file", ["PNG", "PPM", "TIFF"])
+def test_16_bits_become_8(file: str) -> None:
+    deep = Image.fromarray(np.tile(np.array([0, 128 * 257 + 100, 65_535], np.uint16), (8, 2)))
+    assert read(deep, file=file)[:, 0, :3].tolist() == 3 * [[0, 128, 255]]
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_more_bits_are_refused(mode: str) -> None:
+    with pytest.raises(DataError, match=rf"x row 0 has neither 8 nor 16 bits \(mode {mode}\)") as e:
+        read(Image.new(mode, (6, 8), 100), file="TIFF")
+    assert e.value.hint == "save it with 8 bits per channel"
 
 
 def test_other_formats_are_not_opened() -> None:

@@ -65,9 +65,9 @@ def image_folder(place: Place) -> Arguments:
     return place.audit(data=place.folder / "images")
 
 
-def sixteen_bits(place: Place) -> Arguments:
-    file = place.folder / "deep.png"
-    Image.new("I;16", (SIZE, SIZE), 40_000).save(file)
+def floats(place: Place) -> Arguments:
+    file = place.folder / "deep.tiff"
+    Image.new("F", (SIZE, SIZE), 0.5).save(file)
     cells = [{"bytes": file.read_bytes(), "path": None}] * 8
     features = {"image": ImageFeature(), "label": Value("int64")}
     return place.columns({"image": cells, "label": list(range(8))}, features)
@@ -210,7 +210,7 @@ DATA = [
         "remove it from the data set",
     ),
     Case("truncated image file", image_folder, "cannot be read", "remove it from the data set"),
-    Case("more than 8 bits", sixteen_bits, "mode I;16 is not an 8-bit image", "remove it"),
+    Case("images of floats", floats, "neither 8 nor 16 bits (mode F)", "8 bits per channel"),
     Case("damaged Parquet", damaged_parquet, "cannot be read as a dataset", "Parquet files"),
     Case("label map without images", label_map('{"9": 1}'), "has no images in split all"),
     Case("malformed label map", label_map("{"), "cannot be read"),
