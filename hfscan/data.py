@@ -289,13 +289,15 @@ def _is_raw_image(kind: object) -> bool:
 
 
 def _label_column(features: Features, wanted: str | None, name: str) -> str:
-    labels = [column for column, kind in features.items() if isinstance(kind, ClassLabel)]
-    plain = [
+    exact = [column for column in features if column in ("label", "labels")]
+    likely = [
         column
         for column, kind in features.items()
-        if isinstance(kind, Value) and "label" in column.lower() and "int" in kind.dtype
+        if isinstance(kind, ClassLabel)
+        or (isinstance(kind, Value) and "label" in column.lower() and "int" in kind.dtype)
     ]
-    return _only(labels or plain, wanted, list(features), name, "label")
+    found = exact if len(exact) == 1 else likely
+    return _only(found, wanted, list(features), name, "label")
 
 
 def _only(

@@ -233,6 +233,22 @@ def test_columns_can_be_named(tmp_path: Path, load: Load) -> None:
     assert found.labels.tolist() == [5, 6]
 
 
+@pytest.mark.parametrize("name", ["label", "labels"])
+def test_a_column_that_is_called_label_comes_first(tmp_path: Path, load: Load, name: str) -> None:
+    names = datasets.ClassLabel(names=["good", "bad"])
+    made = datasets.Dataset.from_dict(
+        {"a": [picture(0), picture(1)], "quality": [0, 1], name: [5, 6], "label_id": [7, 8]}
+    )
+    made = made.cast_column("a", datasets.Image()).cast_column("quality", names)
+    made.save_to_disk(str(tmp_path / "set"))
+    found = load(tmp_path / "set")
+    assert (found.label_column, found.labels.tolist()) == (name, [5, 6])
+    made.remove_columns(name).save_to_disk(str(tmp_path / "other"))
+    with pytest.raises(DataError, match="has 2 label columns") as caught:
+        load(tmp_path / "other")
+    assert caught.value.hint == "choose --label-column from quality, label_id"
+
+
 def test_no_columns(tmp_path: Path, load: Load) -> None:
     with pytest.raises(DataError, match="has no image column"):
         load(columns(tmp_path / "numbers", x=[1, 2], label=[0, 1]))

@@ -129,6 +129,8 @@ def data_facts(data: DataFacts, quote: Quote, code: Quote) -> Facts:
         parts.append(f"split {quote(data.split)}")
     if data.revision:
         parts.append(f"revision {code(data.revision)}")
+    if data.image_column and data.label_column:
+        parts.append(f"columns {code(data.image_column)} and {code(data.label_column)}")
     if data.label_map is not None:
         parts.append("labels mapped")
     images = f"{data.images:,} (fingerprint {code(data.fingerprint[:12])})"

@@ -24,8 +24,9 @@ def with_label(label: int) -> Callable[[Place], Arguments]:
 
 
 def two_label_columns(place: Place) -> Arguments:
-    data = color_data(16)
-    return place.data(data.add_column("coarse_label", data["label"][:], feature=ClassLabel(9)))
+    data = color_data(16).rename_column("label", "fine_label")
+    coarse = data["fine_label"][:]
+    return place.data(data.add_column("coarse_label", coarse, feature=ClassLabel(9)))
 
 
 def only(*names: str, mode: str = "RGB", count: int = 64) -> Callable[[Place], Arguments]:
@@ -130,7 +131,7 @@ DATA = [
         "two label columns",
         two_label_columns,
         "has 2 label columns",
-        "choose --label-column from label, coarse_label",
+        "choose --label-column from fine_label, coarse_label",
     ),
     Case(
         "unknown column",

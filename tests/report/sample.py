@@ -101,7 +101,7 @@ def hostile_report(verdict: Verdict) -> AuditReport:
     return replace(
         report,
         model=replace(report.model, ref=evil, architecture=evil, interpolation=evil, notes=HOSTILE),
-        data=replace(report.data, name=evil, split=evil, fingerprint=evil, revision=evil),
+        data=DataFacts(evil, evil, evil, evil, 512, HOSTILE, image_column=evil, label_column=evil),
         settings=replace(report.settings, detector=evil),
         layers=(*report.layers, LayerAudit(evil, 3, skipped=evil)),
         tests=tests,
@@ -231,6 +231,8 @@ def _data(names: Sequence[str]) -> DataFacts:
         fingerprint="00112233445566778899aabbccddeeff" * 2,
         images=512,
         classes=tuple(names),
+        image_column="img",
+        label_column="label",
     )
 
 
