@@ -22,6 +22,7 @@ def main(ref: str, clean_data: str, out: str) -> None:
         size=model.input_size[1:],
         crop_pct=model.crop_pct,
         interpolation=model.interpolation,
+        label_names=model.label_names,
     )
     report = hfscan.audit(model, clean(images=1000), progress=track)
     if report.target is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -24,14 +23,11 @@ from hfscan.errors import DataError, HubError
 from hfscan.hub.client import hub_cache, hub_errors
 from hfscan.hub.reference import Reference, folder_name, parse_reference
 from hfscan.hub.revision import pin
+from hfscan.labels import MAX_LABEL, by_name, how_to_map, in_one_order, mapped, natural
 from hfscan.types import ImageSet, stratified_order
 
 SPLIT = "test"
 """The usual split: where it is wanted and there is only another one, that one is taken."""
-
-MAX_LABEL = 2**31 - 1
-
-LABEL_MAP = '{"airplane": 0, "automobile": 1}'
 
 
 def quiet_datasets() -> None:
@@ -57,6 +53,7 @@ def load_images(
     image_column: str | None = None,
     label_column: str | None = None,
     label_map: Mapping[str, int] | None = None,
+    label_names: Sequence[str] = (),
     token: str | None = None,
     cache_dir: Path | None = None,
 ) -> ImageSet:
@@ -75,6 +72,8 @@ def load_images(
         image_column: Where the images are, if it is not obvious.
         label_column: Where the labels are, if it is not obvious.
         label_map: Class name or label of the data set -> label of the model; others are left out.
+        label_names: Of the model's classes: where the data set has names and no numbers (text, class
+            folders), they become the labels of these names.
         token: Of the Hub; the saved one if None.
         cache_dir: Of `datasets`; its default if None.
 
@@ -90,8 +89,12 @@ def load_images(
     labels, classes = _labels(dataset, label_column, name)
     rows = torch.arange(len(labels))
     if label_map is not None:
-        labels, rows = _mapped(labels, classes, label_map)
+        labels, rows = mapped(labels, classes, label_map)
         classes = ()
+    elif _is_text(dataset.features[label_column]):
+        labels, classes = _of_text(labels, classes, label_names, name)
+    elif _are_folders(dataset, classes, reference):
+        labels, classes = _of_folders(labels, classes, label_names, name)
     if not len(rows):
         raise DataError(
             f"{name} has no images in split {chosen}"
@@ -126,30 +129,6 @@ def load_images(
         label_column=label_column,
         label_map=label_map,
     )
-
-
-def read_label_map(path: Path) -> dict[str, int]:
-    """Read a JSON object of class names or labels of the data set to labels of the model.
-
-    Raises:
-        DataError: The file is not such an object.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(
-            f"the label map {path} cannot be read ({str(error)[:100]})", f"write {LABEL_MAP}"
-        ) from error
-    fine = isinstance(data, dict) and all(
-        isinstance(label, int) and not isinstance(label, bool) and 0 <= label <= MAX_LABEL
-        for label in data.values()
-    )
-    if not fine or not data:
-        raise DataError(
-            f"the label map {path} is not an object of names to labels",
-            f"write {LABEL_MAP}",
-        )
-    return {str(name): int(label) for name, label in data.items()}
 
 
 def _open(
@@ -245,11 +224,16 @@ def _open_folder(folder: Path, cache_dir: Path | None) -> DatasetDict | Dataset:
             "check the path; a dataset on the Hub is owner/name",
         )
     try:
-        if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
+        if _is_saved(folder):
             return datasets.load_from_disk(str(folder))
         return datasets.load_dataset(str(folder.resolve()), cache_dir=_text(cache_dir))
     except Exception as error:  # a damaged file fails anywhere inside pyarrow, PIL or datasets
         raise _unreadable(str(folder), error) from error
+
+
+def _is_saved(folder: Path) -> bool:
+    """Whether ``save_to_disk`` wrote it."""
+    return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
 
 
 def _text(path: Path | None) -> str | None:
@@ -324,36 +308,69 @@ def _only(
 
 
 def _labels(dataset: Dataset, column: str, name: str) -> tuple[Tensor, tuple[str, ...]]:
+    """Labels, and the names of the classes; text becomes its place in alphabetical order."""
     kind = dataset.features[column]
-    values = dataset[column][:]
-    if any(not isinstance(value, int) or value > MAX_LABEL for value in values):
+    dtype = kind.dtype if isinstance(kind, ClassLabel | Value) else type(kind).__name__
+    if not _is_text(kind) and not dtype.startswith(("int", "uint", "bool")):
         raise DataError(
-            f"column {column} of {name} does not have integer labels",
-            "name another one with --label-column",
+            f"column {column} of {name} does not have integer labels, but {dtype}",
+            "name another one with --label-column, or convert it",
+        )
+    values = dataset[column][:]
+    if None in values:
+        raise DataError(
+            f"row {values.index(None)} of {name} has no label in column {column}",
+            "remove it from the data set, or label it",
         )
     classes = tuple(kind.names) if isinstance(kind, ClassLabel) else ()
+    if _is_text(kind):
+        classes = tuple(sorted(set(values)))
+        places = {text: place for place, text in enumerate(classes)}
+        values = [places[text] for text in values]
+    if max(values, default=0) > MAX_LABEL:
+        raise DataError(
+            f"label {max(values)} of {name} is too large", "name another column with --label-column"
+        )
     return torch.tensor(values, dtype=torch.int64), classes
 
 
-def _mapped(
-    labels: Tensor, classes: Sequence[str], label_map: Mapping[str, int]
-) -> tuple[Tensor, Tensor]:
-    """Labels of the model, and the rows that have one."""
-    table: dict[int, int] = {}
-    for key, label in label_map.items():
-        if key in classes:
-            table[list(classes).index(key)] = label
-        elif key.isdecimal() and len(key) <= len(str(MAX_LABEL)):
-            table[int(key)] = label
-        else:
-            raise DataError(
-                f"the label map names {key!r:.60}, which is no class of the data set",
-                f"its classes are {', '.join(classes[:12])}"
-                if classes
-                else "it has no class names; write its labels",
-            )
-    mapped = torch.tensor([table.get(int(label), -1) for label in labels], dtype=torch.int64)
-    return mapped, (mapped >= 0).nonzero().flatten()
+def _is_text(kind: object) -> bool:
+    return isinstance(kind, Value) and kind.dtype in ("string", "large_string")
+
+
+def _are_folders(dataset: Dataset, classes: Sequence[str], reference: Reference) -> bool:
+    """Whether `datasets` numbered class folders, in its own order: nobody else said these numbers."""
+    stored = reference.folder is not None and _is_saved(reference.folder)
+    own_order = bool(classes) and list(classes) == sorted(classes)
+    return dataset.builder_name == "imagefolder" and own_order and not stored
+
+
+def _of_text(
+    labels: Tensor, classes: tuple[str, ...], label_names: Sequence[str], name: str
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Labels of the model for those of text."""
+    found = by_name(classes, label_names)
+    if found is None:
+        raise DataError(
+            f"the labels of {name} are text, and not all are names of the model's classes",
+            how_to_map(classes),
+        )
+    return torch.tensor(found[0])[labels], found[1]
+
+
+def _of_folders(
+    labels: Tensor, classes: tuple[str, ...], label_names: Sequence[str], name: str
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Labels of the model for class folders; their order counts only where there is just one."""
+    found = by_name(classes, label_names)
+    if found is not None:
+        return torch.tensor(found[0])[labels], found[1]
+    if not in_one_order(classes):
+        raise DataError(
+            f"the class folders of {name} can be numbered in more than one way",
+            how_to_map(natural(classes)),
+        )
+    return labels, classes
 
 
 def _folders(reference: Reference, cache_dir: Path | None) -> list[Path]:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hfscan.data import load_images, read_label_map
+from hfscan.data import load_images
 from hfscan.decoding import decode
 from hfscan.errors import DataError, UsageError
 from hfscan.types import ImageSet
@@ -224,7 +223,7 @@ def test_columns_can_be_named(tmp_path: Path, load: Load) -> None:
         ({}, "has 2 image columns"),
         ({"image_column": "a"}, "has 2 label columns"),
         ({"image_column": "c"}, "has no column 'c'"),
-        ({"image_column": "a", "label_column": "a"}, "integer labels"),
+        ({"image_column": "a", "label_column": "a"}, "integer labels, but Image"),
     ):
         with pytest.raises(DataError, match=message):
             load(root, **options)
@@ -257,9 +256,77 @@ def test_no_columns(tmp_path: Path, load: Load) -> None:
 
 
 def test_labels_as_text(tmp_path: Path, load: Load) -> None:
-    root = columns(tmp_path / "set", a=[picture(0), picture(1)], kind=["ant", "bee"])
-    with pytest.raises(DataError, match="column kind"):
-        load(root, label_column="kind")
+    root = columns(tmp_path / "set", a=[picture(0), picture(1)], label=["bee", "ant"])
+    with pytest.raises(DataError, match="are text, and not all are names of the model's") as caught:
+        load(root, label_names=("ant", "wasp"))
+    assert '{"ant": 0, "bee": 1}' in caught.value.hint
+    assert load(root, label_map={"bee": 7, "ant": 3}).labels.tolist() == [7, 3]
+    named = load(root, label_names=("ANT", "cat", "bee"))
+    assert (named.labels.tolist(), named.classes) == ([2, 0], ("ANT", "cat", "bee"))
+
+
+def test_names_in_a_metadata_file(tmp_path: Path, load: Load) -> None:
+    root = image_folder(tmp_path / "set", {"0.png": picture(0), "1.png": picture(1)})
+    (root / "metadata.csv").write_text("file_name,label\n0.png,bee\n1.png,ant\n")
+    assert load(root, label_map={"bee": 7, "ant": 3}).labels.tolist() == [7, 3]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0.0, 1.0], "column label of .* does not have integer labels, but float64"),
+        ([[0], [1]], "column label of .* does not have integer labels, but List"),
+        ([0, None], "row 1 of .* has no label in column label"),
+        (["ant", None], "row 1 of .* has no label in column label"),
+        ([0, 2**31], "label 2147483648 of .* is too large"),
+    ],
+)
+def test_labels_that_are_none(tmp_path: Path, load: Load, labels: list[Any], message: str) -> None:
+    root = columns(tmp_path / "set", a=[picture(0), picture(1)], label=labels)
+    with pytest.raises(DataError, match=message):
+        load(root)
+
+
+def numbered_folders(root: Path, *names: str) -> Path:
+    files = {f"{name}/{index}.png": picture(index) for index, name in enumerate(names)}
+    return image_folder(root, files)
+
+
+def test_class_folders_of_the_models_names(tmp_path: Path, load: Load) -> None:
+    found = load(
+        numbered_folders(tmp_path / "set", "ant", "cat"), label_names=("Cat", "bee", "Ant")
+    )
+    assert (found.labels.tolist(), found.classes) == ([2, 0], ("Cat", "bee", "Ant"))
+
+
+def test_class_folders_that_are_numbers(tmp_path: Path, load: Load) -> None:
+    """`datasets` sorts them as text: 0, 1, 10, 11, 2."""
+    root = numbered_folders(tmp_path / "set", *map(str, range(12)))
+    found = load(root)
+    assert torch.equal(found.images[found.labels == 2][0], pixels(picture(2)))
+    assert found.classes == tuple(map(str, range(12)))
+    assert load(root, label_map={"2": 0}).facts.images == 1
+
+
+@pytest.mark.parametrize("names", [("1", "2"), ("b2", "b10"), ("Bee", "ant")])
+def test_class_folders_in_no_certain_order(
+    tmp_path: Path, load: Load, names: tuple[str, ...]
+) -> None:
+    root = numbered_folders(tmp_path / "set", *names)
+    with pytest.raises(DataError, match="can be numbered in more than one way") as caught:
+        load(root)
+    assert "--label-map" in caught.value.hint
+    with pytest.raises(DataError, match="'0', which is no class"):
+        load(numbered_folders(tmp_path / "numbers", "1", "2"), label_map={"0": 0})
+    assert load(root, label_map={names[0]: 5, names[1]: 3}).labels.sum() == 8
+
+
+def test_stored_labels_are_taken_as_they_are(tmp_path: Path, load: Load) -> None:
+    """Whoever saves class folders that `datasets` numbered has these numbers."""
+    root = numbered_folders(tmp_path / "set", *map(str, range(12)))
+    made = datasets.load_dataset(str(root), cache_dir=str(tmp_path / "other"), split="train")
+    made.save_to_disk(str(tmp_path / "saved"))
+    assert load(tmp_path / "saved").classes[2] == "10"
 
 
 @pytest.mark.parametrize("keys", [("cat", "ant"), ("2", "0")])
@@ -277,20 +344,3 @@ def test_label_map_that_does_not_fit(tmp_path: Path, load: Load) -> None:
     assert "ant, bee, cat" in caught.value.hint
     with pytest.raises(DataError, match="no images"):
         load(root, label_map={"9": 0})
-
-
-def test_label_map_file(tmp_path: Path) -> None:
-    (tmp_path / "map.json").write_text(json.dumps({"cat": 0, "3": 1}))
-    assert read_label_map(tmp_path / "map.json") == {"cat": 0, "3": 1}
-
-
-@pytest.mark.parametrize("text", ["", "[", "[1]", "{}", '{"a": -1}', '{"a": "b"}', '{"a": true}'])
-def test_damaged_label_map_file(tmp_path: Path, text: str) -> None:
-    (tmp_path / "map.json").write_text(text)
-    with pytest.raises(DataError, match="label map"):
-        read_label_map(tmp_path / "map.json")
-
-
-def test_missing_label_map_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
-        read_label_map(tmp_path / "map.json")

@@ -48,6 +48,7 @@ RANKS = (
         "cosines",
         "onednn",
         "decoding",
+        "labels",
     },
     {"weights", "inversion", "unlearn", "fmt", "model_tests", "metrics", "card", "policy"},
     {"checkpoint", "hub"},

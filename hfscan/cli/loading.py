@@ -75,6 +75,7 @@ def load_inputs(
         image_column=inputs.image_column,
         label_column=inputs.label_column,
         label_map=inputs.label_map,
+        label_names=model.label_names,
         token=token,
         cache_dir=cache_dir,
     )
@@ -83,7 +84,7 @@ def load_inputs(
 
 def read_map(path: Path | None) -> dict[str, int] | None:
     """The label map in a file, if one was named."""
-    from hfscan.data import read_label_map
+    from hfscan.labels import read_label_map
 
     return None if path is None else read_label_map(path)
 

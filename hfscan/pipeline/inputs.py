@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from hfscan.errors import DataError, UsageError
 from hfscan.fmt import PRECISIONS
+from hfscan.labels import folded
 from hfscan.model_tests import TESTS
 from hfscan.types import AuditSettings, HubModel, ImageSet, RepairSettings
 
@@ -86,14 +87,11 @@ def fitted(model: HubModel, clean: ImageSet) -> ImageSet:
 
 
 def _check_names(model: HubModel, clean: ImageSet) -> None:
-    def key(name: str) -> str:
-        return "".join(character for character in name.casefold() if character.isalnum())
-
     theirs: dict[str, list[int]] = {}  # ImageNet has names that are there twice
     for index, name in enumerate(model.label_names):
-        theirs.setdefault(key(name), []).append(index)
+        theirs.setdefault(folded(name), []).append(index)
     for index, name in enumerate(clean.classes):
-        expected = theirs.get(key(name), [index])
+        expected = theirs.get(folded(name), [index])
         if index not in expected:
             raise DataError(
                 f"class {name!r} is label {index} in {clean.name}, but {expected[0]} in the model",

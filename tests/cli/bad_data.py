@@ -41,6 +41,17 @@ def only(*names: str, mode: str = "RGB", count: int = 64) -> Callable[[Place], A
     return build
 
 
+def text_labels(*names: str) -> Callable[[Place], Arguments]:
+    """Text for labels, which are the model's classes if not named."""
+
+    def build(place: Place) -> Arguments:
+        data = color_data(64)
+        texts = [(names or CLASSES)[label] for label in data["label"][:]]
+        return place.data(data.remove_columns("label").add_column("label", texts))
+
+    return build
+
+
 def shifted_labels(place: Place) -> Arguments:
     images, labels = colored(64)
     return place.data(dataset([png(image) for image in images], ((labels + 1) % 8).tolist()))
@@ -162,6 +173,13 @@ DATA = [
         lambda p: p.data(DatasetDict(train=color_data(16), validation=color_data(16))),
         "has no split 'test'",
         "choose --split from train, validation",
+    ),
+    Case("names for labels", text_labels(), code=0, says="NO_BACKDOOR_FOUND"),
+    Case(
+        "other names for labels",
+        text_labels(HOSTILE, *"abcdefg"),
+        "not all are names of the model's classes",
+        "--label-map: {",
     ),
     Case("label out of range", with_label(8), "label 8 of", "--label-map"),
     Case("negative label", with_label(-1), "/images is negative", "choose a labelled split"),
