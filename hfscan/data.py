@@ -26,8 +26,8 @@ from hfscan.hub.revision import pin
 from hfscan.labels import MAX_LABEL, by_name, how_to_map, in_one_order, mapped, natural
 from hfscan.types import ImageSet, stratified_order
 
-SPLIT = "test"
-"""The usual split: where it is wanted and there is only another one, that one is taken."""
+USUAL_SPLITS = ("test", "validation", "valid", "val")
+"""Where no split is named, the first of these that there is, or the only split."""
 
 
 def quiet_datasets() -> None:
@@ -44,7 +44,7 @@ def datasets_cache() -> Path:
 def load_images(
     source: str,
     *,
-    split: str = SPLIT,
+    split: str | None = None,
     images: int | None = None,
     seed: int = 0,
     size: tuple[int, int] | None = None,
@@ -63,7 +63,7 @@ def load_images(
         source: A dataset id on the Hub (``cifar10`` and ``owner/name@revision`` too), or a folder written
             as one (``./x``): a dataset in files, one saved with ``save_to_disk``, or images in one
             folder per class.
-        split: Which split; instead of ``test`` the only one, where there is only one.
+        split: Which split; if None ``test``, else ``validation``, else the only one.
         images: At most so many, the classes as equally often as they allow; None for all.
         seed: Which images.
         size: Height and width to bring the images to; None if they all have the same already.
@@ -132,7 +132,7 @@ def load_images(
 
 
 def _open(
-    reference: Reference, split: str, token: str | None, cache_dir: Path | None
+    reference: Reference, split: str | None, token: str | None, cache_dir: Path | None
 ) -> tuple[Dataset, str, str | None, str]:
     """The split, the source's canonical name, its commit sha and the split's name."""
     if reference.folder is not None:
@@ -148,18 +148,22 @@ def _open(
     return whole[chosen], name, revision, chosen
 
 
-def _choose(split: str, splits: Sequence[str], name: str) -> str:
-    """The wanted split; the only one, where the usual one is wanted."""
-    if split in splits:
-        return split
-    if len(splits) == 1 and split == SPLIT:
-        return str(splits[0])
-    names = ", ".join(map(str, splits))
-    raise DataError(f"{name} has no split {split!r:.40}", f"choose --split from {names}")
+def _choose(split: str | None, splits: Sequence[str], name: str) -> str:
+    """The wanted split, or a usual one; never one for training where there are others."""
+    wanted = USUAL_SPLITS if split is None else (split,)
+    found = [one for one in wanted if one in splits]
+    if split is None and len(splits) == 1:
+        found = [str(splits[0])]
+    if not found:
+        raise DataError(
+            f"{name} has no split {' or '.join(f'{one!r:.40}' for one in wanted)}",
+            f"choose --split from {', '.join(map(str, splits))}",
+        )
+    return found[0]
 
 
 def _download(
-    name: str, revision: str, split: str, token: str | None, cache_dir: Path | None
+    name: str, revision: str, split: str | None, token: str | None, cache_dir: Path | None
 ) -> DatasetDict:
     """The splits; only the wanted one, where each has Parquet files of its own."""
     with hub_errors(f"datasets/{name}", revision):
@@ -195,9 +199,9 @@ def _download(
     return loaded
 
 
-def _cache_of(split: str, cache_dir: Path | None) -> Path:
+def _cache_of(split: str | None, cache_dir: Path | None) -> Path:
     """A place for each split: `datasets` takes what it finds in its own for all of them."""
-    folder = f"split-{quote(split, safe='')[:80]}"
+    folder = f"split-{quote(split or USUAL_SPLITS[0], safe='')[:80]}"
     return (cache_dir or datasets_cache()) / "hfscan" / folder
 
 

@@ -133,14 +133,37 @@ def test_the_split_is_chosen(tmp_path: Path, load: Load, split: str, first: int)
     assert torch.equal(images.images[0], pixels(picture(first)))
 
 
-def test_the_only_split_is_taken(tmp_path: Path, load: Load) -> None:
-    assert load(splits(tmp_path / "set", "train"), split="test").split == "train"
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("train",), "train"),
+        (("train", "validation", "test"), "test"),
+        (("train", "valid"), "validation"),  # as `datasets` calls it
+        (("extra", "val"), "validation"),
+    ],
+)
+def test_the_usual_split(tmp_path: Path, load: Load, names: tuple[str, ...], expected: str) -> None:
+    assert load(splits(tmp_path / "set", *names)).split == expected
 
 
-def test_a_split_that_was_asked_for_is_not_replaced(tmp_path: Path, load: Load) -> None:
+@pytest.mark.parametrize("name", ["valid", "val"])
+def test_the_usual_split_of_a_saved_set(tmp_path: Path, load: Load, name: str) -> None:
+    datasets.DatasetDict({"train": table(), name: table()}).save_to_disk(str(tmp_path / "set"))
+    assert load(tmp_path / "set").split == name
+
+
+def test_one_of_several_training_splits_is_not_taken(tmp_path: Path, load: Load) -> None:
+    datasets.DatasetDict(train=table(), extra=table()).save_to_disk(str(tmp_path / "set"))
+    with pytest.raises(DataError, match="no split 'test' or 'validation' or") as caught:
+        load(tmp_path / "set")
+    assert caught.value.hint == "choose --split from train, extra"
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_a_split_that_was_asked_for_is_not_replaced(tmp_path: Path, load: Load, split: str) -> None:
     for root in (splits(tmp_path / "set", "train"), saved(tmp_path / "saved")):
-        with pytest.raises(DataError, match="no split 'dev'"):
-            load(root, split="dev")
+        with pytest.raises(DataError, match=f"no split '{split}'"):
+            load(root, split=split)
 
 
 def test_an_unknown_split(tmp_path: Path, load: Load) -> None:

@@ -31,7 +31,13 @@ _RUN = "Run"
 _REPORT = "Report"
 _VERDICT = "Verdict"
 
-Split = Annotated[str, typer.Option(help="Split of the clean data.", rich_help_panel=_DATA)]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="Split of the clean data; default: test, else validation, else the only one.",
+        rich_help_panel=_DATA,
+    ),
+]
 ImageColumn = Annotated[
     str | None, typer.Option(help="Column of the images, if not obvious.", rich_help_panel=_DATA)
 ]

@@ -42,10 +42,7 @@ def repair(
             rich_help_panel=o._MODEL,
         ),
     ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="Split of the clean data; default: test.", rich_help_panel=o._DATA),
-    ] = None,
+    split: o.Split = None,
     image_column: o.ImageColumn = None,
     label_column: o.LabelColumn = None,
     label_map: o.LabelMap = None,
@@ -355,7 +352,7 @@ def _audited(
         return recall()
     if clean_data is None:
         raise UsageError("MODEL needs --clean-data", "or leave both out to use the latest audit")
-    return None, Inputs(model, None, clean_data, "test")
+    return None, Inputs(model, None, clean_data, None)
 
 
 def _default_target(model: str) -> Path:

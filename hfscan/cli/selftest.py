@@ -27,7 +27,7 @@ _PLANT = "Planting"
 def selftest(
     model: Annotated[str, typer.Argument(help=o.MODEL_HELP, show_default=False)],
     clean_data: Annotated[str, typer.Option(help=o.DATA_HELP, show_default=False)],
-    split: o.Split = "test",
+    split: o.Split = None,
     image_column: o.ImageColumn = None,
     label_column: o.LabelColumn = None,
     label_map: o.LabelMap = None,

@@ -34,7 +34,7 @@ class Inputs:
         model: Reference of the model.
         revision: Commit sha of the model, or None.
         clean_data: Reference of the clean data, with its revision.
-        split: Split of the clean data.
+        split: Split of the clean data, or None for the usual one.
         image_column: Or None if obvious.
         label_column: Or None if obvious.
         label_map: Class name or label of the data -> label of the model, or None.
@@ -45,7 +45,7 @@ class Inputs:
     model: str
     revision: str | None
     clean_data: str
-    split: str
+    split: str | None
     image_column: str | None = None
     label_column: str | None = None
     label_map: Mapping[str, int] | None = None
@@ -115,7 +115,7 @@ def read_report(path: Path) -> tuple[AuditReport, Inputs]:
         model=report.model.ref,
         revision=report.model.revision,
         clean_data=clean_data,
-        split=data.split,
+        split=data.split or None,
         image_column=data.image_column,
         label_column=data.label_column,
         label_map=data.label_map,
@@ -135,7 +135,7 @@ def with_clean_data(inputs: Inputs, clean_data: str | None) -> Inputs:
     return replace(
         inputs,
         clean_data=clean_data,
-        split="test",
+        split=None,
         image_column=None,
         label_column=None,
         label_map=None,

@@ -107,7 +107,7 @@ def sweep(
             rich_help_panel=_SWEEP,
         ),
     ] = "",
-    split: o.Split = "test",
+    split: o.Split = None,
     image_column: o.ImageColumn = None,
     label_column: o.LabelColumn = None,
     label_map: o.LabelMap = None,

@@ -191,7 +191,7 @@ def test_what_is_cached_is_what_is_audited(github: GitHub, clean: Done) -> None:
     shas = (github.site.model("org/clean").resolve("main").sha, github.site.data_sha)
     restore, keep = clean.step("Restore model and data"), clean.step("Keep model and data")
     assert restore.arguments == keep.arguments
-    assert restore.arguments["key"] == f"Linux-hfscan-1-{shas[0]}-{shas[1]}-test"
+    assert restore.arguments["key"] == f"Linux-hfscan-1-{shas[0]}-{shas[1]}-usual"
     hub.requests.clear()
     again = github.runner("again").action({"model": "org/clean"} | IMAGES)
     assert again.outputs["verdict"] == "NO_BACKDOOR_FOUND"

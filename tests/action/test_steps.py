@@ -145,7 +145,7 @@ def test_only_what_was_asked_for_is_passed_on(attempt: Try) -> None:
     tried = attempt()
     ((arguments, _, _),) = tried.calls
     options = [argument.partition("=")[0] for argument in arguments]
-    given = ["--clean-data", "--split", "--fail-on", "--output", "--output"]
+    given = ["--clean-data", "--fail-on", "--output", "--output"]
     assert options == ["audit", *given, "--", "org/net"]
     assert "--fail-on=suspicious" in arguments
     assert tried.done.names == ["Set up Python", "Install hfscan", "Audit"]

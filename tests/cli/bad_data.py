@@ -170,9 +170,9 @@ DATA = [
     ),
     Case(
         "two splits",
-        lambda p: p.data(DatasetDict(train=color_data(16), validation=color_data(16))),
-        "has no split 'test'",
-        "choose --split from train, validation",
+        lambda p: p.data(DatasetDict(train=color_data(16), extra=color_data(16))),
+        "has no split 'test' or 'validation'",
+        "choose --split from train, extra",
     ),
     Case("names for labels", text_labels(), code=0, says="NO_BACKDOOR_FOUND"),
     Case(

@@ -22,7 +22,7 @@ def test_other_clean_data_has_other_columns() -> None:
     for same in (None, "signs", "signs@123"):
         assert with_clean_data(before, same) == before
     after = with_clean_data(before, "others")
-    assert after == Inputs("user/net", "abc", "others", "test", allow_pickle=True)
+    assert after == Inputs("user/net", "abc", "others", None, allow_pickle=True)
 
 
 def test_a_plain_name_is_that_of_the_same_data() -> None:

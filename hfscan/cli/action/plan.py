@@ -55,4 +55,4 @@ def _cache(commits: list[str], split: str) -> dict[str, str]:
     key = "-".join(commits)
     plain_split = "".join(c if c.isascii() and c.isalnum() else "_" for c in split)[:40]
     folder = Path(os.environ.get("RUNNER_TEMP", ".")) / "hfscan-cache" / key
-    return {"key": f"hfscan-{LAYOUT}-{key}-{plain_split}", "folder": str(folder)}
+    return {"key": f"hfscan-{LAYOUT}-{key}-{plain_split or 'usual'}", "folder": str(folder)}
