@@ -227,11 +227,17 @@ def _open_folder(folder: Path, cache_dir: Path | None) -> DatasetDict | Dataset:
             f"there is no folder {folder_name(folder)}",
             "check the path; a dataset on the Hub is owner/name",
         )
+    saved = _is_saved(folder)
     try:
-        if _is_saved(folder):
+        if saved:
             return datasets.load_from_disk(str(folder))
         return datasets.load_dataset(str(folder.resolve()), cache_dir=_text(cache_dir))
     except Exception as error:  # a damaged file fails anywhere inside pyarrow, PIL or datasets
+        if saved and isinstance(error, IndexError):  # there is no first file of rows
+            raise DataError(
+                f"{folder_name(folder)} is empty, or one of its splits is",
+                "save it again, with images in every split",
+            ) from error
         raise _unreadable(str(folder), error) from error
 
 

@@ -114,6 +114,15 @@ def test_neither_folder_nor_id(tmp_path: Path, load: Load) -> None:
         load(tmp_path / "empty")
 
 
+@pytest.mark.parametrize("splits", [(), ("test",), ("train", "test")])
+def test_saved_without_rows(tmp_path: Path, load: Load, splits: tuple[str, ...]) -> None:
+    empty = table().select([])
+    saved = datasets.DatasetDict(dict.fromkeys(splits, empty)) if splits else empty
+    saved.save_to_disk(str(tmp_path / "set"))
+    with pytest.raises(DataError, match="set is empty, or one of its splits is"):
+        load(tmp_path / "set")
+
+
 # --- splits
 
 
