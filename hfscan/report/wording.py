@@ -243,6 +243,12 @@ def _arguments(report: AuditReport) -> list[str]:
     words = [_pinned(model.ref, model.revision), "--clean-data", _pinned(data.name, data.revision)]
     if data.split not in ("", "test"):
         words += ["--split", data.split]
+    if data.image_column is not None:
+        words += ["--image-column", data.image_column]
+    if data.label_column is not None:
+        words += ["--label-column", data.label_column]
+    if data.label_map is not None:
+        words += ["--label-map", "FILE"]
     if not model.weights_file.endswith(".safetensors"):
         words.append("--allow-pickle")
     return words

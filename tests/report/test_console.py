@@ -162,17 +162,37 @@ def test_the_next_command_can_be_pasted(ref: str) -> None:
     pasted = render(report).rpartition("audits again:\n")[2].replace("\\\n", "")
     revision, data = report.model.revision, f"uoft-cs/cifar10@{report.data.revision}"
     expected = ["hfscan", "repair", f"{ref}@{revision}", "--clean-data", data]
+    expected += ["--image-column", "img", "--label-column", "label"]
     assert shlex.split(pasted) == expected
 
 
 def test_the_next_command_says_what_is_not_the_default() -> None:
     report = audit_report()
     model = replace(report.model, weights_file="pytorch_model.bin", revision=None)
-    data = replace(report.data, split="validation", revision=None)
+    data = replace(
+        report.data,
+        split="validation",
+        revision=None,
+        image_column="my images; id",
+        label_column="$(id)",
+        label_map={"cat": 0},
+    )
     text = render(replace(report, model=model, data=data))
-    assert "--clean-data uoft-cs/cifar10" in text
-    assert "--split validation" in text
-    assert "--allow-pickle" in text
+    pasted = text.rpartition("audits again:\n")[2].replace("\\\n", "")
+    assert shlex.split(pasted)[3:] == [
+        *("--clean-data", "uoft-cs/cifar10"),
+        *("--split", "validation"),
+        *("--image-column", "my images; id"),
+        *("--label-column", "$(id)"),
+        *("--label-map", "FILE"),
+        "--allow-pickle",
+    ]
+
+
+def test_the_next_command_without_a_data_set() -> None:
+    report = audit_report()
+    data = replace(report.data, image_column=None, label_column=None)
+    assert "column" not in render(replace(report, data=data))
 
 
 def test_a_module_in_memory_is_repaired_from_python() -> None:
