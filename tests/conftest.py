@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # pytest-xdist has a process for each core
 
@@ -37,6 +39,26 @@ def one_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """Audits make the maximum-margin test only, unless a test of ours asks for others: all of them take seconds."""
     quick = {"maximum-margin": TESTS["maximum-margin"]}
     monkeypatch.setattr("hfscan.pipeline.testing.TESTS", quick)
+
+
+@pytest.fixture
+def noting(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[set[bytes]]]:
+    """Lets a function note the images of each `ImageSet` that it is given; it does what it did before."""
+
+    def patched(name: str) -> list[set[bytes]]:
+        function = pkgutil.resolve_name(name)
+        given: list[set[bytes]] = []
+
+        def noted(*arguments: Any, **options: Any) -> Any:
+            for each in (*arguments, *options.values()):
+                if isinstance(each, ImageSet):
+                    given.append({image.numpy().tobytes() for image in each.images})
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(name, noted)
+        return given
+
+    return patched
 
 
 @pytest.fixture

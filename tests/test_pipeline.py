@@ -32,6 +32,7 @@ from hfscan.types import (
     HubModel,
     ImageSet,
     IntArray,
+    Precision,
     Progress,
     Repaired,
     RepairReport,
@@ -477,6 +478,46 @@ def test_a_repair_makes_the_tests_that_the_audit_made(
         )
         assert {test.name for test in result.tests_before} == made
         assert {test.name for test in result.tests_after} == made
+
+
+def test_what_repairs_does_not_measure(
+    planted_model: HubModel,
+    planted_report: AuditReport,
+    tiny_set: ImageSet,
+    noting: Callable[[str], list[set[bytes]]],
+) -> None:
+    learned, unlearned, tested, measured, proved = (
+        noting(f"hfscan.pipeline.repairing.{name}")
+        for name in ("fit", "Unlearning", "run_tests", "predict", "prove")
+    )
+    hfscan.repair(planted_model, planted_report, tiny_set, settings=TUNING)
+    tuning, held_out = proved
+    assert len(tuning) == len(held_out) == 20
+    assert not tuning & held_out
+    assert learned == unlearned == [tuning]
+    assert tested == 2 * [held_out]
+    assert measured == 3 * [held_out]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_repair_tests_both_networks_in_the_precision_of_the_audit(
+    planted_model: HubModel,
+    planted_report: AuditReport,
+    tiny_set: ImageSet,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: Precision,
+) -> None:
+    given: list[object] = []
+
+    def run_tests(*_: object, **options: object) -> tuple[TestResult, ...]:
+        given.append(options.get("precision"))
+        return planted_report.tests
+
+    monkeypatch.setattr("hfscan.pipeline.repairing.fast_half", lambda _: torch.bfloat16)
+    monkeypatch.setattr("hfscan.pipeline.repairing.run_tests", run_tests)
+    report = replace(planted_report, settings=replace(SETTINGS, precision=precision))
+    hfscan.repair(planted_model, report, tiny_set, settings=TUNING, defense=Silenced())
+    assert given == [precision, precision]
 
 
 def test_erasing_alone(

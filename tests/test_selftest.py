@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import pytest
@@ -30,6 +30,22 @@ def test_each_attack_and_class_once(tiny_model: HubModel, tiny_set: ImageSet) ->
     assert [dataclasses.replace(c, seconds=0) for c in again] == [
         dataclasses.replace(c, seconds=0) for c in controls
     ]
+
+
+def test_what_planted_neither_audits_nor_measures(
+    tiny_model: HubModel, tiny_set: ImageSet, noting: Callable[[str], list[set[bytes]]]
+) -> None:
+    planted, tuned, *measured = (
+        noting(f"hfscan.selftest.{name}")
+        for name in ("poison", "fit", "audit", "attacked", "accuracy")
+    )
+    plant = PlantSettings(("badnets",), targets=1, epochs=1)
+    list(selftest(tiny_model, tiny_set, plant=plant, settings=QUICK))
+    (tuning,), (_, without) = planted, tuned
+    assert tuning == without
+    (held_out,) = {frozenset(images) for given in measured for images in given}
+    assert len(tuning) == len(held_out) == 20
+    assert not tuning & held_out
 
 
 def test_a_trigger_is_really_planted(tiny_model: HubModel, tiny_set: ImageSet) -> None:
