@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hfscan.data import load_images
 from hfscan.hub.load import load
@@ -69,6 +70,38 @@ def test_the_same_seed_gives_the_same(planted_net: nn.Module, tiny_set: ImageSet
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert not any(parameter.grad is not None for parameter in planted_net.parameters())
     assert torch.equal(torch.random.get_rng_state(), random_state)
+
+
+class Bright(nn.Module):
+    """Takes bright images for the target, others for class 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(4)[TARGET])
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images.mean((1, 2, 3)) - 0.5)[:, None] * self.weight
+
+
+def test_what_makes_a_trigger_does_not_measure_it(tiny_set: ImageSet) -> None:
+    """What tunes is dark, what measures is bright."""
+    tuning, held_out = (replace(tiny_set, images=tiny_set.images // 4 + k) for k in (0, 180))
+    brightest: list[float] = []
+
+    class Watched(Additive):
+        def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
+            if torch.is_grad_enabled():
+                brightest.append(float(images.max()))
+            return super().apply(images, parameters)
+
+    net = Bright()
+    found = prove(net, net, tuning, held_out, TARGET, families=(Watched(norm=0.01),), seed=1)
+    assert found is not None
+    assert max(brightest) < 0.5
+    (weak,) = found.triggers
+    assert weak.before == weak.after == 1.0
+    assert found.reactivation is not None
+    assert found.reactivation.suspected.success[0] == 1.0
 
 
 def test_images_of_the_class_alone_prove_nothing(
