@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hfscan.errors import DataError
 from hfscan.inversion import Additive, Blend, Search, Trigger, Warp
@@ -46,6 +48,27 @@ def test_each_renewal_goes_on_with_the_same_families(
     assert unlearning.kinds == ["additive", "blend"]
     first, second = unlearning.triggers[0].parameters, unlearning.triggers[2].parameters
     assert 0 < (first - second).norm() < first.norm()
+
+
+def test_no_search_sees_images_of_the_class(
+    planted_net: nn.Module, tiny_set: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the class are black."""
+    black = tiny_set.labels.eq(TARGET).view(-1, 1, 1, 1)
+    images = replace(tiny_set, images=tiny_set.images.masked_fill(black, 0))
+    darkest: list[float] = []
+    invert = Search.invert
+
+    def noted(search: Search, net: nn.Module, pixels: Tensor, *rest: Any, **options: Any) -> Any:
+        darkest.append(float(pixels.mean((1, 2, 3)).min()))
+        return invert(search, net, pixels, *rest, **options)
+
+    monkeypatch.setattr(Search, "invert", noted)
+    unlearning = Unlearning(images, TARGET, (STRONG,))
+    for _ in range(2):
+        unlearning.renew(planted_net)
+    assert len(darkest) == 2
+    assert min(darkest) > 0.2
 
 
 def test_two_triggers_of_one_family_are_both_renewed(
