@@ -63,6 +63,13 @@ def test_p_values_are_never_below_what_so_few_networks_show() -> None:
     assert p_value(null, 30.0) < 0.001
 
 
+def test_the_tail_is_that_of_one_more_network() -> None:
+    """Of 9 logarithms the mean is 1 and the variance 0.075; Student's t of 8 degrees exceeds 2.896 in 1 %."""
+    null = np.expm1(np.arange(0.6, 1.45, 0.1)).tolist()
+    statistic = float(np.expm1(1 + 2.896 * np.sqrt(0.075 * (1 + 1 / 9))))
+    assert p_value(null, statistic) == pytest.approx(0.01, rel=1e-3)
+
+
 def test_p_values_fall_with_the_statistic() -> None:
     null = np.expm1(np.abs(np.random.default_rng(1).normal(1, 0.3, 15))).tolist()
     values = [p_value(null, each) for each in np.linspace(0, 40, 400)]
