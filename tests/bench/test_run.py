@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import torch
+from torch import nn
 
 from hfscan.bench.defenses import DEFENSES
 from hfscan.bench.results import settings_of
@@ -12,7 +14,7 @@ from hfscan.bench.run import adapted, cells, run, victim_of
 from hfscan.bench.tasks import Task
 from hfscan.bench.victims import Victims
 from hfscan.train import FitConfig
-from hfscan.types import Cell, ImageSet, Trial
+from hfscan.types import Cell, ImageSet, Repaired, Trial
 
 from .conftest import Eraser
 
@@ -95,11 +97,21 @@ def test_a_victim_that_fails_is_recorded(task: Task, victims: Victims) -> None:
     assert fine.error == ""
 
 
-def test_mirrored_only_where_the_class_survives_it() -> None:
+def test_mirrored_only_where_the_class_survives_it(task: Task, victims: Victims) -> None:
+    flips: list[bool] = []
+
     @dataclass(frozen=True)
     class Tuned(Eraser):
         tuning: FitConfig = FitConfig()  # noqa: RUF009
 
+        def repair(self, net: nn.Module, clean: ImageSet, **options: Any) -> Repaired:
+            flips.append(self.tuning.flip)
+            return super().repair(net, clean, **options)
+
+    unlike = replace(task, settings=replace(task.settings, flip=False))
+    (trial,) = run_all(tiny_cells(), unlike, victims, eraser=Tuned())
+    assert trial.settings["tuning"]["flip"] is False
+    assert flips == [False]
     assert adapted(Tuned(), flip=False) == Tuned(tuning=FitConfig(flip=False))
     assert adapted(Tuned(), flip=True) == Tuned()
     for make in DEFENSES.values():
