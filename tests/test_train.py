@@ -47,6 +47,32 @@ def test_learns(tiny_set: ImageSet, schedule: Any) -> None:
     assert accuracy(net, tiny_set) == 1.0
 
 
+@pytest.mark.parametrize(("schedule", "nesterov"), [("cosine", False), ("one-cycle", True)])
+def test_the_optimizer(
+    tiny_net: nn.Module,
+    tiny_set: ImageSet,
+    monkeypatch: pytest.MonkeyPatch,
+    schedule: Any,
+    nesterov: bool,
+) -> None:
+    config = FitConfig(
+        epochs=1, momentum=0.7, weight_decay=0.03, batch_size=40, padding=1, schedule=schedule
+    )
+    groups: list[dict[str, Any]] = []
+    step = torch.optim.SGD.step
+
+    def noted(optimizer: torch.optim.SGD, *arguments: Any) -> Any:
+        groups.extend(optimizer.param_groups)
+        return step(optimizer, *arguments)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", noted)
+    fit(tiny_net, tiny_set, config)
+    (group,) = groups
+    assert (group["momentum"], group["weight_decay"]) == (0.7, 0.03)
+    assert group["nesterov"] is nesterov
+    assert set(map(id, group["params"])) == set(map(id, tiny_net.parameters()))
+
+
 def test_it_fits_in_bfloat16(tiny_set: ImageSet) -> None:
     net = learner()
     losses = fit(net, tiny_set, FitConfig(epochs=4, lr=0.05, batch_size=16, autocast=True))
