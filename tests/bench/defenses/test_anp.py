@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from hfscan.bench.defenses.anp import AdversarialPruning, scaled
@@ -54,6 +55,43 @@ def test_without_perturbations_nothing_is_fragile(
     assert all(mask[CHANNEL] > 0.9 for mask in masks)
     perturbed = masks_of(fragile_net, tiny_set, DEFENSE)
     assert min(float(mask[CHANNEL]) for mask in perturbed) < 0.1
+
+
+def gradient(net: nn.Module, images: ImageSet, alpha: float, eps: float) -> torch.Tensor:
+    """The gradient of equation 5 with regard to the masks of `planted_net`, where it makes them fall."""
+    once = AdversarialPruning(
+        eps=eps, alpha=alpha, lr=0.01, iterations=1, batch_size=40, autocast=False
+    )
+    layers = [ConvLayer("conv1", 8, ("bn1",)), ConvLayer("conv2", 8)]
+    return (1 - once.train_masks(net, layers, images, seed=0)) / once.lr
+
+
+def wrong(images: ImageSet) -> ImageSet:
+    """Labels with which large masks only make the loss larger."""
+    return replace(images, labels=(images.labels + 1) % 4)
+
+
+def test_equation_5_without_perturbations(planted_net: nn.Module, tiny_set: ImageSet) -> None:
+    """A mask's gradient is that of what it scales, times that; with the batch's own statistics."""
+    images = wrong(tiny_set)
+    found = gradient(planted_net, images, alpha=0.2, eps=0.0)
+    norm, conv = planted_net.train().bn1.weight, planted_net.conv2.weight
+    logits = planted_net(images.images / 255)
+    gradients = torch.autograd.grad(F.cross_entropy(logits, images.labels), [norm, conv])
+    expected = torch.cat([norm * gradients[0], (conv * gradients[1]).sum((1, 2, 3))])
+    assert expected.max() > 1
+    torch.testing.assert_close(found, expected.clamp_min(0), rtol=1e-4, atol=1e-4)
+
+
+def test_alpha_weighs_the_loss_without_perturbations(
+    planted_net: nn.Module, tiny_set: ImageSet
+) -> None:
+    natural, robust, both = (
+        gradient(planted_net, wrong(tiny_set), alpha, 0.1) for alpha in (1.0, 0.0, 0.2)
+    )
+    assert torch.equal(natural, gradient(planted_net, wrong(tiny_set), 1.0, 0.0))
+    assert (natural - robust).abs().max() > 0.5
+    torch.testing.assert_close(both, 0.2 * natural + 0.8 * robust, rtol=1e-4, atol=1e-4)
 
 
 def test_masks_stay_between_0_and_1(fragile_net: nn.Module, tiny_set: ImageSet) -> None:
