@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -8,9 +9,11 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from hfscan.bench.defenses.ft import FineTuning
 from hfscan.bench.defenses.nad import AttentionDistillation, attention, distilling
 from hfscan.channels import watch_all
 from hfscan.errors import AuditError
+from hfscan.train import Objective
 from hfscan.types import ImageSet
 
 from .support import TUNING
@@ -71,6 +74,21 @@ def test_beta_counts(tiny_set: ImageSet) -> None:
         replace(defense, beta=beta).repair(network(0), tiny_set, seed=0).net for beta in (0.0, 1e3)
     ]
     assert not torch.equal(results[0].conv1.weight, results[1].conv1.weight)
+
+
+def test_the_teacher_is_fine_tuned(tiny_set: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    teachers: list[nn.Module] = []
+
+    def noted(teacher: nn.Module, layers: Sequence[str], beta: float) -> Objective:
+        teachers.append(teacher)
+        return distilling(teacher, layers, beta)
+
+    monkeypatch.setattr("hfscan.bench.defenses.nad.distilling", noted)
+    AttentionDistillation(tuning=TUNING).repair(network(0), tiny_set, seed=3)
+    (teacher,) = teachers
+    expected = FineTuning(TUNING).repair(network(0), tiny_set, seed=3).net.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in teacher.state_dict().items())
+    assert not torch.equal(teacher.conv1.weight, network(0).conv1.weight)
 
 
 def test_a_network_without_maps(tiny_set: ImageSet) -> None:
