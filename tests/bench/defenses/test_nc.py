@@ -10,10 +10,12 @@ from torch import nn
 from hfscan.bench.defenses.nc import (
     NeuralCleanse,
     Trigger,
+    _Weight,
     anomaly_indices,
     suspects,
 )
 from hfscan.metrics import accuracy
+from hfscan.train import Carrier
 from hfscan.types import ImageSet
 
 from .support import TUNING
@@ -54,6 +56,29 @@ def test_without_a_suspect_the_network_is_left_as_it_was(
     assert "left as it was" in result.how
     for name, tensor in result.net.state_dict().items():
         assert torch.equal(tensor, planted_net.state_dict()[name])
+
+
+def test_success_makes_the_norm_weigh_more() -> None:
+    weight = _Weight(8.0, replace(DEFENSE, patience=2, factor=4.0, success=0.9))
+    values = []
+    for success in (0.9, 1.0, 1.0, 0.8, 0.8, 1.0, 0.8, 0.0):
+        weight.adjust(success)
+        values.append(weight.value)
+    assert values == [8, 32, 32, 32, 4, 4, 4, 0.5]
+
+
+def test_a_share_of_the_images_is_stamped(
+    planted_net: nn.Module, tiny_set: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Carrier] = []
+    monkeypatch.setattr(
+        "hfscan.bench.defenses.nc.fit", lambda *_, unlearning, **__: given.append(unlearning)
+    )
+    replace(DEFENSE, share=0.2).repair(planted_net, tiny_set, seed=0)
+    (carrier,) = given
+    pixels = tiny_set.images / 255
+    changed = carrier.carry(pixels, torch.Generator().manual_seed(0)) != pixels
+    assert changed.flatten(1).any(1).sum() == 8  # of 40
 
 
 def test_the_anomaly_index() -> None:
