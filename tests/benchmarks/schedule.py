@@ -1,15 +1,16 @@
-"""What fine-tuning alone does with the schedule of ``hfscan repair``, which makes twice the steps of the paper's.
+"""How much of what ``hfscan repair`` does is its schedule, which makes twice the steps of the paper's.
 
     python tests/benchmarks/schedule.py --data FOLDER --dataset gtsrb
 
 All defenses of the benchmark fine-tune as the FMT paper says (batches of 256, crops of 4 pixels); the default of
-``hfscan repair`` with batches of 128 and crops of 2. This is ``ft`` with both, on victims of ``hfscan bench run --width 16``
-(which are trained if they are not there): how much of what the default does is its schedule.
+``hfscan repair`` with batches of 128 and crops of 2. This is fine-tuning alone, and unlearning, with both, on victims of
+``hfscan bench run --width 16`` (which are trained if they are not there). Target class 0, as a verdict would have it.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +18,15 @@ import torch
 from rich import print as show
 
 from hfscan.bench.attacks import ATTACKS
-from hfscan.bench.defenses.ft import TUNING, FineTuning
+from hfscan.bench.defenses.ft import TUNING
 from hfscan.bench.poison import attacked
 from hfscan.bench.tasks import load_task, usual_epochs
 from hfscan.bench.victims import Victims, VictimSpec
 from hfscan.metrics import measure
 from hfscan.pipeline.repairing import fit_config
+from hfscan.train import fit
 from hfscan.types import RepairSettings
+from hfscan.unlearn import Unlearning
 
 TARGET = 0
 
@@ -40,7 +43,7 @@ def main() -> None:
     flip = task.settings.flip
     clean = task.train.sample(len(task.train) // 10, seed=0)
     schedules = {
-        "paper": replace(TUNING, flip=flip),
+        "the paper": replace(TUNING, flip=flip),
         "hfscan repair": fit_config(RepairSettings(flip=flip)),
     }
     for attack in options.attack:
@@ -48,11 +51,17 @@ def main() -> None:
         victim = Victims().get(VictimSpec(task.name, attack, epochs, width=16), task)
         triggered = attacked(task.test, victim.attack, target=TARGET)
         for name, tuning in schedules.items():
-            tuned = FineTuning(tuning).repair(victim.model.net, clean, seed=0).net
-            after = measure(tuned, task.test, triggered, TARGET)
-            show(
-                f"{task.name} {attack}, {name}: ACC {after.accuracy:.2%}, ASR {after.asr:.2%}, RA {after.ra:.2%}"
-            )
+            for what in ("fine-tuning", "unlearning"):
+                net = copy.deepcopy(victim.model.net)
+                unlearning = Unlearning(clean, TARGET) if what == "unlearning" else None
+                if unlearning is not None:
+                    unlearning.renew(net)
+                fit(net, clean, tuning, unlearning=unlearning)
+                after = measure(net, task.test, triggered, TARGET)
+                show(
+                    f"{task.name} {attack}, {what}, schedule of {name}: "
+                    f"ACC {after.accuracy:.2%}, ASR {after.asr:.2%}, RA {after.ra:.2%}"
+                )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from .support import CLASSES, GENTLE, QUICK, TARGET, Victims, color_net, colored
 
 SOURCE_CARD = "---\nlicense: mit\ntags:\n- vision\n---\n# Colors\n\nTells colors apart.\n"
 HARMLESS = ("--epochs", "1", "--lr", "1e-5")
-RUINOUS = ("--epochs", "2", "--lr", "30")
+RUINOUS = ("--epochs", "1", "--lr", "1e-6", "--erase-rate", "0.9")
 
 
 @pytest.fixture
@@ -230,6 +230,16 @@ def test_too_large_a_loss_is_not_written(run: Run, victims: Victims, source: Pat
     forced = run(*arguments, *RUINOUS, "--force")
     assert forced.code == 0
     assert Path("net-repaired/model.safetensors").is_file()
+
+
+def test_what_nobody_could_load_is_never_written(run: Run, victims: Victims, source: Path) -> None:
+    options = ("--epochs", "2", "--lr", "30", "--force")
+    done = run(
+        "repair", "./net", "--clean-data", victims.data, "--report", victims.report, *options
+    )
+    assert done.code == 2
+    assert "the model that is written does not load: the network's outputs are NaN" in done.err
+    assert not Path("net-repaired").exists()
 
 
 def test_what_is_still_backdoored_is_not_written(run: Run, victims: Victims, source: Path) -> None:
