@@ -14,14 +14,7 @@ import hfscan
 
 def main(ref: str, clean_data: str) -> None:
     model = hfscan.load(ref)
-    clean = hfscan.load_images(
-        clean_data,
-        images=1000,
-        size=model.input_size[1:],
-        crop_pct=model.crop_pct,
-        interpolation=model.interpolation,
-        label_names=model.label_names,
-    )
+    clean = hfscan.load_images(clean_data, model=model, images=1000)
     report = hfscan.audit(model, clean, progress=track)
 
     print(f"{report.verdict.value}: {report.reason}")

@@ -23,7 +23,7 @@ class LowestTenth:
 
 def main(ref: str, clean_data: str, images: str = "16") -> None:
     model = hfscan.load(ref)
-    clean = hfscan.load_images(clean_data, size=model.input_size[1:], images=500)
+    clean = hfscan.load_images(clean_data, model=model, images=500)
     settings = hfscan.AuditSettings(images=int(images))
     for detector in (LowestTenth(), LocalOutlierFactor(n_neighbors=5)):
         report = hfscan.audit(model, clean, settings=settings, detector=detector)

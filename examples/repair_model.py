@@ -6,7 +6,6 @@ python examples/repair_model.py ./examples/badnets-cifar10 ./examples/cifar10-cl
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 
 from rich.progress import track
@@ -16,19 +15,13 @@ import hfscan
 
 def main(ref: str, clean_data: str, out: str) -> None:
     model = hfscan.load(ref)
-    clean = partial(
-        hfscan.load_images,
-        clean_data,
-        size=model.input_size[1:],
-        crop_pct=model.crop_pct,
-        interpolation=model.interpolation,
-        label_names=model.label_names,
-    )
-    report = hfscan.audit(model, clean(images=1000), progress=track)
+    clean = hfscan.load_images(clean_data, model=model, images=1000)
+    report = hfscan.audit(model, clean, progress=track)
     if report.target is None:
         sys.exit(f"{report.verdict.value}: nothing to repair")
 
-    repaired, result = hfscan.repair(model, report, clean(images=5000), progress=track)
+    clean = hfscan.load_images(clean_data, model=model, images=5000)
+    repaired, result = hfscan.repair(model, report, clean, progress=track)
     erased = sum(len(channels) for channels in result.erased.values())
     print(f"erased {erased} channels; {result.method}")
     print(f"accuracy {result.before.accuracy:.3f} -> {result.after.accuracy:.3f}")

@@ -2,7 +2,7 @@
 
 >>> import hfscan
 >>> model = hfscan.load("./examples/badnets-cifar10")
->>> clean = hfscan.load_images("./examples/cifar10-clean")
+>>> clean = hfscan.load_images("./examples/cifar10-clean", model=model)
 >>> report = hfscan.audit(model, clean)
 >>> report.verdict, report.target
 (<Verdict.BACKDOORED: 'BACKDOORED'>, 0)

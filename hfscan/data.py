@@ -24,7 +24,7 @@ from hfscan.hub.client import hub_cache, hub_errors
 from hfscan.hub.reference import Reference, folder_name, parse_reference
 from hfscan.hub.revision import pin
 from hfscan.labels import MAX_LABEL, by_name, how_to_map, in_one_order, mapped, natural
-from hfscan.types import ImageSet, stratified_order
+from hfscan.types import ImageSet, ModelFacts, stratified_order
 
 USUAL_SPLITS = ("test", "validation", "valid", "val")
 """Where no split is named, the first of these that there is, or the only split."""
@@ -44,16 +44,14 @@ def datasets_cache() -> Path:
 def load_images(
     source: str,
     *,
+    model: ModelFacts | None = None,
     split: str | None = None,
     images: int | None = None,
     seed: int = 0,
     size: tuple[int, int] | None = None,
-    crop_pct: float = 1.0,
-    interpolation: str = "bicubic",
     image_column: str | None = None,
     label_column: str | None = None,
     label_map: Mapping[str, int] | None = None,
-    label_names: Sequence[str] = (),
     token: str | None = None,
     cache_dir: Path | None = None,
 ) -> ImageSet:
@@ -63,17 +61,15 @@ def load_images(
         source: A dataset id on the Hub (``cifar10`` and ``owner/name@revision`` too), or a folder written
             as one (``./x``): a dataset in files, one saved with ``save_to_disk``, or images in one
             folder per class.
+        model: What they are for. Images of another size are resized and cut as it wants them, and where the
+            data set has names and no numbers (text, class folders), they become its labels of these names.
         split: Which split; if None ``test``, else ``validation``, else the only one.
         images: At most so many, the classes as equally often as they allow; None for all.
         seed: Which images.
-        size: Height and width to bring the images to; None if they all have the same already.
-        crop_pct: Images of another size are resized so that the center crop of ``size`` is this share.
-        interpolation: How they are resized.
+        size: Without a model, height and width to bring the images to; None if they all have the same already.
         image_column: Where the images are, if it is not obvious.
         label_column: Where the labels are, if it is not obvious.
         label_map: Class name or label of the data set -> label of the model; others are left out.
-        label_names: Of the model's classes: where the data set has names and no numbers (text, class
-            folders), they become the labels of these names.
         token: Of the Hub; the saved one if None.
         cache_dir: Of `datasets`; its default if None.
 
@@ -82,6 +78,10 @@ def load_images(
         HubError: The dataset cannot be had.
         DataError: There are no images or labels in it, or they cannot be read.
     """
+    label_names = model.label_names if model else ()
+    crop_pct, interpolation = (model.crop_pct, model.interpolation) if model else (1.0, "bicubic")
+    if model:
+        size = model.input_size[1], model.input_size[2]
     reference = parse_reference(source, "dataset")
     dataset, name, revision, chosen = _open(reference, split, token, cache_dir)
     image_column = _image_column(dataset.features, image_column, name)

@@ -16,7 +16,7 @@ from PIL import Image
 from hfscan.data import load_images
 from hfscan.decoding import decode
 from hfscan.errors import DataError, UsageError
-from hfscan.types import ImageSet
+from hfscan.types import ImageSet, ModelFacts
 
 CLASSES = ("ant", "bee", "cat")
 LABELS = [0, 0, 1, 1, 2, 2]
@@ -36,6 +36,14 @@ def png(image: Image.Image) -> bytes:
 
 def pixels(image: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+
+
+def facts(*label_names: str, **more: Any) -> ModelFacts:
+    """Of a model that wants images as `picture` makes them."""
+    some = {"input_size": (3, 8, 6)} | more
+    return ModelFacts(
+        "x", None, "net", num_classes=3, label_names=label_names, weights_sha256="", **some
+    )
 
 
 def image_folder(root: Path, pictures: Mapping[str, Image.Image]) -> Path:
@@ -217,9 +225,10 @@ def test_different_sizes_need_a_size(tmp_path: Path, load: Load) -> None:
 
 
 def test_images_are_cut_as_asked(tmp_path: Path, load: Load) -> None:
-    how: dict[str, Any] = {"size": (4, 4), "crop_pct": 0.6, "interpolation": "bilinear"}
-    found = load(classes_in_folders(tmp_path / "set"), **how).images[0]
-    assert torch.equal(found, decode(io.BytesIO(png(picture(0))), where="x", **how))
+    how: dict[str, Any] = {"crop_pct": 0.6, "interpolation": "bilinear"}
+    model = facts(input_size=(3, 4, 4), **how)
+    found = load(classes_in_folders(tmp_path / "set"), model=model).images[0]
+    assert torch.equal(found, decode(io.BytesIO(png(picture(0))), size=(4, 4), where="x", **how))
     assert not torch.equal(found, load(tmp_path / "set", size=(4, 4)).images[0])
 
 
@@ -290,10 +299,10 @@ def test_no_columns(tmp_path: Path, load: Load) -> None:
 def test_labels_as_text(tmp_path: Path, load: Load) -> None:
     root = columns(tmp_path / "set", a=[picture(0), picture(1)], label=["bee", "ant"])
     with pytest.raises(DataError, match="are text, and not all are names of the model's") as caught:
-        load(root, label_names=("ant", "wasp"))
+        load(root, model=facts("ant", "wasp"))
     assert '{"ant": 0, "bee": 1}' in caught.value.hint
     assert load(root, label_map={"bee": 7, "ant": 3}).labels.tolist() == [7, 3]
-    named = load(root, label_names=("ANT", "cat", "bee"))
+    named = load(root, model=facts("ANT", "cat", "bee"))
     assert (named.labels.tolist(), named.classes) == ([2, 0], ("ANT", "cat", "bee"))
 
 
@@ -325,9 +334,7 @@ def numbered_folders(root: Path, *names: str) -> Path:
 
 
 def test_class_folders_of_the_models_names(tmp_path: Path, load: Load) -> None:
-    found = load(
-        numbered_folders(tmp_path / "set", "ant", "cat"), label_names=("Cat", "bee", "Ant")
-    )
+    found = load(numbered_folders(tmp_path / "set", "ant", "cat"), model=facts("Cat", "bee", "Ant"))
     assert (found.labels.tolist(), found.classes) == ([2, 0], ("Cat", "bee", "Ant"))
 
 

@@ -108,8 +108,8 @@ def test_readme_states_how_many_images_each_command_takes() -> None:
         f"An audit takes up to {ACCURACY_IMAGES:,} of them, a selftest {SELFTEST_IMAGES:,} and a "
         f"repair {MAX_IMAGES:,}," in text
     )
-    assert f"images_of(images={ACCURACY_IMAGES})" in text
-    assert f"images_of(images={MAX_IMAGES})" in text
+    assert f"model=model, images={ACCURACY_IMAGES})" in text
+    assert f"model=model, images={MAX_IMAGES})" in text
     assert f"fine-tunes on {100 * RepairSettings().clean_rate:g} % of its images" in text
     assert f"falls by more than {100 * RepairSettings().max_accuracy_drop:g} points" in text
 

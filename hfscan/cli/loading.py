@@ -66,16 +66,13 @@ def load_inputs(
     model = with_device(loaded, _device(device))
     clean = load_images(
         inputs.clean_data,
+        model=model,
         split=inputs.split,
         images=max(images, per_class * model.num_classes),
         seed=seed,
-        size=(model.input_size[1], model.input_size[2]),
-        crop_pct=model.crop_pct,
-        interpolation=model.interpolation,
         image_column=inputs.image_column,
         label_column=inputs.label_column,
         label_map=inputs.label_map,
-        label_names=model.label_names,
         token=token,
         cache_dir=cache_dir,
     )
