@@ -19,7 +19,7 @@ WORKFLOWS = [
     for path in sorted((ROOT / folder).glob("*.yml"))
 ]
 PIN = re.compile(r"[\w-]+(?:/[\w-]+)+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
-OURS = re.compile(r"\./|OWNER/hfscan@v1")
+OURS = re.compile(r"\./|OWNER/hfscan@COMMIT")
 
 
 def tool(name: str) -> str:
