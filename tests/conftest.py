@@ -27,6 +27,19 @@ from loopback_hub import LoopbackHub
 EXAMPLES = Path(__file__).parent.parent / "examples"
 CLASSES = ("red", "green", "blue", "gray")
 
+LONGEST = (
+    "test_embedded.py",
+    "test_repair.py",
+    "test_bench.py",
+    "test_push.py",
+    "test_families.py",
+)
+"""Files of minutes: they begin, so that no process is left with one of them when the others are done."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
 
 @pytest.fixture(autouse=True)
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

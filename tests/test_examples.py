@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import importlib
 import re
 import runpy
@@ -84,6 +85,14 @@ def inputs(tmp_path: Path) -> tuple[str, str]:
     """A planted model and images of its classes, as folders."""
     model = write_model(tmp_path / "planted", color_net(planted=True))
     return str(model), str(write_data(tmp_path / "clean", color_data()))
+
+
+def test_the_picture_of_an_audit_quotes_the_calibration_that_ships() -> None:
+    lines = re.findall(r">([^<]*)</text>", (EXAMPLES / "audit.svg").read_text())
+    shown = " ".join(html.unescape(" ".join(lines)).split())
+    rates = hfscan.load_calibration(EXAMPLES.parent / "hfscan/calibration/cifar10.json").rates
+    for name, rate in rates.items():
+        assert f"{name} {rate.suspicious} of {rate.networks}" in shown
 
 
 def test_audit_model(
