@@ -168,7 +168,7 @@ def _build(
 def _check_size(config: Config, tensors: Mapping[str, Tensor]) -> None:
     """Refuse a network that is far larger than its weights, before it takes the memory."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), torch.random.fork_rng([]):
             net: nn.Module = timm.create_model(
                 config.architecture.partition(".")[0],
                 pretrained_cfg=config.pretrained_cfg,

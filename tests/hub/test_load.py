@@ -89,8 +89,9 @@ def test_weights_that_leave_tensors_random_are_refused(tmp_path: Path) -> None:
         hfscan.load(str(folder))
 
 
-def test_the_global_random_state_is_kept(tmp_path: Path) -> None:
-    folder = made(tmp_path / "net", "resnet10t", {}, {})
+@pytest.mark.parametrize("what", ["plain", "a class token"])
+def test_the_global_random_state_is_kept(tmp_path: Path, what: str) -> None:
+    folder = made(tmp_path / "net", *MODELS[what])
     state = torch.random.get_rng_state()
     hfscan.load(str(folder))
     assert torch.equal(torch.random.get_rng_state(), state)
