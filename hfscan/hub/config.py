@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -197,21 +198,22 @@ def _check_preprocessing(cfg: Mapping[str, Any]) -> None:
 
 
 def _check_arguments(args: Mapping[str, Any]) -> None:
-    numbers = _integers({key: value for key, value in args.items() if key != "num_classes"})
-    if sum(numbers) > MAX_ARGUMENT:
+    """Refuse numbers that would fill the memory, however deep and however large they are."""
+    total = 0.0
+    left = [value for key, value in args.items() if key != "num_classes"]
+    while left and total <= MAX_ARGUMENT:
+        value = left.pop()
+        if isinstance(value, Mapping):
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+        elif isinstance(value, int | float):
+            total += abs(value) if abs(value) <= MAX_ARGUMENT else math.inf
+    if total > MAX_ARGUMENT:
         raise ModelError(
-            f"model_args of config.json has numbers that no network needs (sum {sum(numbers)})",
+            "model_args of config.json has numbers that no network needs",
             "compare with timm's models",
         )
-
-
-def _integers(value: Any) -> list[int]:
-    """The sizes of all integers in a JSON value, however deep."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list):
-        return [number for part in value for number in _integers(part)]
-    return [abs(int(value))] if _is_number(value) else []
 
 
 def _describe_source(cfg: dict[str, Any], args: Mapping[str, Any]) -> None:

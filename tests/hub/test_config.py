@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,13 @@ def test_label_names(tmp_path: Path, names: dict[str, Any], expected: tuple[str,
     assert all("the same order was not checked" in note for note in config.notes)
 
 
+def test_arguments_may_be_nested_deeply(tmp_path: Path) -> None:
+    deep = f'{{"x": {"[" * 900}8193{"]" * 900}}}'
+    text = json.dumps({**GOOD, "model_args": "ARGS"}).replace('"ARGS"', deep)
+    with pytest.raises(ModelError, match="numbers that no network needs"):
+        read(tmp_path, text)
+
+
 def test_what_is_missing_is_noted(tmp_path: Path) -> None:
     config = read(tmp_path, {**GOOD, "pretrained_cfg": {"input_size": [3, 32, 32]}})
     assert config.notes == ("config.json does not say mean, std: timm's defaults are used",)
@@ -159,6 +167,9 @@ def test_arguments_of_the_builder_are_refused(tmp_path: Path, key: str) -> None:
         ({**GOOD, "model_args": {"num_classes": 4}}, "contradicts itself"),
         ({**GOOD, "model_args": {"aa_layer": None}}, "null, about which loaders disagree"),
         ({**GOOD, "model_args": {"depth": 10**7}}, "numbers that no network needs"),
+        ({**GOOD, "model_args": {"depth": 10**400}}, "numbers that no network needs"),
+        ({**GOOD, "model_args": {"width": math.inf}}, "numbers that no network needs"),
+        ({**GOOD, "model_args": {"x": [math.nan]}}, "numbers that no network needs"),
         ({**GOOD, "model_args": {"layers": [{"n": [5000, 5000]}]}}, "numbers that no network"),
         ({**GOOD, "model_args": {"in_chans": "3"}}, "input_size in config.json cannot be"),
         ({**GOOD, "pretrained_cfg": {**CFG, "mean": [10**400] * 3}}, "mean in config.json cannot"),
