@@ -23,7 +23,7 @@ class Row:
 
     Args:
         label: The defense, or the rate.
-        source: ``"here"`` or ``"paper"``.
+        source: ``"here"``, ``"paper"``, or the seed.
         cells: One per column of the table.
     """
 
@@ -52,9 +52,10 @@ class Table:
 def texts(table: Table) -> tuple[list[str], list[list[str]]]:
     """Header and lines of a table as text: the figures of a cell side by side, in percent or seconds."""
     header = ["", "", *table.columns]
-    lines = []
+    lines: list[list[str]] = []
+    before = ""
     for row in table.rows:
-        label = row.label if row.source == "here" else ""
+        label, before = "" if row.label == before else row.label, row.label
         lines.append([label, row.source, *(_text(cell, table.metrics) for cell in row.cells)])
     return header, lines
 

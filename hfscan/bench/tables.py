@@ -26,7 +26,7 @@ def tables(
 
     Args:
         trials: Those that failed are left out; of several seeds, the mean is shown.
-        number: ``"1"`` to ``"4"``, or ``"cost"``.
+        number: ``"1"`` to ``"4"``, ``"cost"``, or ``"seeds"``.
         defense: What tables 3 and 4 are about.
         poison_rate: Of the other tables.
         clean_rate: Of the other tables.
@@ -55,7 +55,9 @@ def tables(
         groups = several or groups
     made = [BUILDERS[number](group) for _, group in sorted(groups.items())]
     if not any(table.rows for table in made):
-        raise DataError(f"no trial belongs in table {number}", "which rates have the results?")
+        raise DataError(
+            f"no trial belongs in table {number}", "which rates and seeds have the results?"
+        )
     return [table for table in made if table.rows]
 
 
@@ -167,12 +169,50 @@ def _cost(trials: Sequence[Trial]) -> Table:
     return Table(_title("Figure 4: cost", trials), (*attacks, MEAN), COST, tuple(rows))
 
 
+def _by_seed(trials: Sequence[Trial]) -> Table:
+    """The defenses that were tried with several seeds: each seed, and how far the figures lie apart."""
+    attacks = attacks_in(trials)
+    rows: list[Row] = []
+    for defense in defenses_in(trials):
+        mine = [trial for trial in trials if trial.cell.defense == defense]
+        seeds = sorted({_seed_of(trial) for trial in mine})
+        if len(seeds) < 2:
+            continue
+        cells = {
+            seed: [
+                _mean_of([t for t in mine if _seed_of(t) == seed], attack, defense, _rated)
+                for attack in attacks
+            ]
+            for seed in seeds
+        }
+        for seed in seeds:
+            rows.append(Row(defense, _named_seed(*seed), _with_mean(cells[seed])))
+        ranges = [_range(of_seeds) for of_seeds in zip(*cells.values(), strict=True)]
+        rows.append(Row(defense, "range", _with_mean(ranges)))
+    return Table(_title("Seeds", trials), (*attacks, MEAN), EFFECT, tuple(rows))
+
+
+def _seed_of(trial: Trial) -> tuple[int, int]:
+    return trial.cell.victim_seed, trial.cell.seed
+
+
+def _named_seed(victim: int, seed: int) -> str:
+    return f"seed {seed} of victim {victim}" if victim else f"seed {seed}"
+
+
+def _range(cells: Sequence[Figures]) -> Figures:
+    """Largest less smallest of each figure; nothing if there are not two."""
+    found = [cell for cell in cells if cell]
+    return tuple(max(c) - min(c) for c in zip(*found, strict=True)) if len(found) > 1 else ()
+
+
 BUILDERS: dict[str, Callable[[Sequence[Trial]], Table]] = {
     "1": _effect,
     "2": _coverage,
     "3": lambda trials: _sensitivity("3", trials),
     "4": lambda trials: _sensitivity("4", trials),
     "cost": _cost,
+    "seeds": _by_seed,
 }
 """``--table`` -> what makes it."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TableName = Literal["1", "2", "3", "4", "cost"]
+TableName = Literal["1", "2", "3", "4", "cost", "seeds"]
 TableFormat = Literal["rich", "markdown", "csv"]
 ImageFormat = Literal["svg", "png"]
 
@@ -190,7 +190,8 @@ def run(
 def table(
     results: Results,
     number: Annotated[
-        TableName, typer.Option("--table", help="The paper's table, or the cost of figure 4.")
+        TableName,
+        typer.Option("--table", help="The paper's table, the cost of figure 4, or each seed."),
     ] = "1",
     format: Annotated[
         TableFormat, typer.Option("--format", "-f", help="Format of the table.")
@@ -203,7 +204,7 @@ def table(
 ) -> None:
     """Print one of the paper's tables, with the paper's own figures below each row.
 
-    1 effectiveness, 2 coverage, 3 poison rates, 4 clean rates, cost.
+    1 effectiveness, 2 coverage, 3 poison rates, 4 clean rates, cost, and seeds: how far they lie apart.
     """
     from hfscan.bench.results import read_trials
     from hfscan.bench.table import comma_separated, markdown

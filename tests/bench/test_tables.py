@@ -52,6 +52,29 @@ def test_seeds_are_averaged() -> None:
     assert "seed 0, 1, 2" in table.title
 
 
+def test_each_seed_and_how_far_they_lie_apart() -> None:
+    trials = [
+        trial(attack, after=(0.9, asr, 0.8), seed=seed)
+        for attack in ("badnets", "wanet")
+        for seed, asr in enumerate((0.3, 0.1, 0.2))
+    ]
+    (table,) = tables([*trials[:-1], trial("badnets", "ft")], "seeds")
+    assert [(one.label, one.source) for one in table.rows] == [
+        ("fmt", source) for source in ("seed 0", "seed 1", "seed 2", "range")
+    ]
+    assert [line[0] for line in texts(table)[1]] == ["fmt", "", "", ""]
+    assert row(table, "fmt", "seed 0")[0][:2] == pytest.approx((0.9, 0.3))
+    assert row(table, "fmt", "seed 2")[1:] == ((), ())
+    assert [cell[1] for cell in row(table, "fmt", "range")] == pytest.approx([0.2, 0.2, 0.2])
+    with pytest.raises(DataError, match="no trial belongs in table seeds"):
+        tables([trial(), trial("wanet", "ft")], "seeds")
+
+
+def test_seeds_of_other_victims_are_named() -> None:
+    (table,) = tables([trial(), trial(victim_seed=3)], "seeds")
+    assert [one.source for one in table.rows] == ["seed 0", "seed 0 of victim 3", "range"]
+
+
 def test_a_missing_cell_leaves_the_mean_open() -> None:
     (table,) = tables([*full("ft", (0.9, 0.5, 0.4)), trial("badnets", "fmt")], "1")
     assert row(table, "fmt")[1] == row(table, "fmt")[-1] == ()

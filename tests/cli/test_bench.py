@@ -74,6 +74,22 @@ def test_tables(run: Run, results: Path, number: str) -> None:
     assert "paper" not in done.out.replace("paper's", "")  # synthetic images have no published row
 
 
+def test_the_table_of_seeds(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    append_trial(path, trial_of())
+    done = run("bench", "table", path, "--table", "seeds")
+    assert (done.code, done.out) == (EXIT_FAILED, "")
+    assert "no trial belongs in table seeds" in done.err
+    append_trial(path, trial_of(seed=1))
+    done = run("bench", "table", path, "--table", "seeds", "-f", "csv")
+    assert done.code == 0
+    assert [row[2] for row in csv.reader(io.StringIO(done.out))][1:] == [
+        "seed 0",
+        "seed 1",
+        "range",
+    ]
+
+
 def test_figures(run: Run, results: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     done = run("bench", "plot", results, "--out", tmp_path, "-f", "png")
