@@ -25,7 +25,7 @@ def tables(
     """One table per data set, architecture, width and target class; of tables 3 and 4, those with several rates.
 
     Args:
-        trials: Those that failed are left out; of several seeds, the mean is shown.
+        trials: Those that failed are left out; of several seeds, the mean is shown, but for ``"seeds"``.
         number: ``"1"`` to ``"4"``, ``"cost"``, or ``"seeds"``.
         defense: What tables 3 and 4 are about.
         poison_rate: Of the other tables.
@@ -172,24 +172,22 @@ def _cost(trials: Sequence[Trial]) -> Table:
 def _by_seed(trials: Sequence[Trial]) -> Table:
     """The defenses that were tried with several seeds: each seed, and how far the figures lie apart."""
     attacks = attacks_in(trials)
+    shown: list[Trial] = []
     rows: list[Row] = []
     for defense in defenses_in(trials):
         mine = [trial for trial in trials if trial.cell.defense == defense]
         seeds = sorted({_seed_of(trial) for trial in mine})
         if len(seeds) < 2:
             continue
-        cells = {
-            seed: [
-                _mean_of([t for t in mine if _seed_of(t) == seed], attack, defense, _rated)
-                for attack in attacks
-            ]
-            for seed in seeds
-        }
+        shown += mine
+        lines = []
         for seed in seeds:
-            rows.append(Row(defense, _named_seed(*seed), _with_mean(cells[seed])))
-        ranges = [_range(of_seeds) for of_seeds in zip(*cells.values(), strict=True)]
-        rows.append(Row(defense, "range", _with_mean(ranges)))
-    return Table(_title("Seeds", trials), (*attacks, MEAN), EFFECT, tuple(rows))
+            some = [trial for trial in mine if _seed_of(trial) == seed]
+            cells = [_mean_of(some, attack, defense, _rated) for attack in attacks]
+            lines.append(_with_mean(cells))
+            rows.append(Row(defense, _named_seed(*seed), lines[-1]))
+        rows.append(Row(defense, "range", tuple(map(_range, zip(*lines, strict=True)))))
+    return Table(_title("Seeds", shown or trials), (*attacks, MEAN), EFFECT, tuple(rows))
 
 
 def _seed_of(trial: Trial) -> tuple[int, int]:

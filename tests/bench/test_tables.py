@@ -66,8 +66,22 @@ def test_each_seed_and_how_far_they_lie_apart() -> None:
     assert row(table, "fmt", "seed 0")[0][:2] == pytest.approx((0.9, 0.3))
     assert row(table, "fmt", "seed 2")[1:] == ((), ())
     assert [cell[1] for cell in row(table, "fmt", "range")] == pytest.approx([0.2, 0.2, 0.2])
+    assert "not in all cells" in table.title  # seed 2 is missing of WaNet
     with pytest.raises(DataError, match="no trial belongs in table seeds"):
         tables([trial(), trial("wanet", "ft")], "seeds")
+
+
+def test_the_range_of_the_mean_is_that_of_the_seeds_and_the_title_of_what_is_shown() -> None:
+    asrs = {"badnets": (0.3, 0.1), "wanet": (0.1, 0.3)}
+    trials = [
+        trial(attack, after=(0.9, asr, 0.8), seed=seed)
+        for attack in asrs
+        for seed, asr in enumerate(asrs[attack])
+    ]
+    (table,) = tables([*trials, trial("badnets", "ft")], "seeds")
+    ranges = [cell[1] for cell in row(table, "fmt", "range")]
+    assert ranges == pytest.approx([0.2, 0.2, 0.0])
+    assert "seed 0, 1)" in table.title
 
 
 def test_seeds_of_other_victims_are_named() -> None:
