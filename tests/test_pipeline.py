@@ -555,7 +555,7 @@ def test_mirroring_is_a_setting(
     )
     for flip in (True, False):
         settings = replace(TUNING, flip=flip)
-        FlowRepair(planted_report, settings).repair(planted_model.net, tiny_set, seed=0)
+        FlowRepair.after(planted_report, settings).repair(planted_model.net, tiny_set, seed=0)
     assert [config.flip for config in configs] == [True, False]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from hfscan.fmt.memory import Limits, default_memory, give_back, measure_limits
 from hfscan.fmt.precision import PRECISIONS, Choice, choose_precision
 from hfscan.fmt.profile import LayerProfile, profile
-from hfscan.fmt.select import flow, largest, select_channels
+from hfscan.fmt.select import ONLY_UNLEARNED, flow, largest, select_channels
 
 __all__ = [
+    "ONLY_UNLEARNED",
     "PRECISIONS",
     "Choice",
     "LayerProfile",

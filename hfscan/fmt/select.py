@@ -14,6 +14,9 @@ import numpy as np
 
 from hfscan.types import AuditReport, Channels, FloatArray, LayerAudit
 
+ONLY_UNLEARNED = "no channel: the suspected class is only unlearned"
+"""How channels are chosen where none is to be erased."""
+
 
 def select_channels(report: AuditReport, erase_rate: float) -> tuple[Channels, str]:
     """The channels to erase, and how they were chosen.
@@ -27,7 +30,7 @@ def select_channels(report: AuditReport, erase_rate: float) -> tuple[Channels, s
     if report.target is None:
         return report.flagged, f"the channels flagged by the {report.settings.detector} detector"
     if erase_rate == 0:
-        return {}, "no channel: the suspected class is only unlearned"
+        return {}, ONLY_UNLEARNED
     flows = {
         layer.layer: flow(layer, report.clean_predictions, report.target)
         for layer in report.layers

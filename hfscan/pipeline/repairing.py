@@ -25,6 +25,7 @@ from hfscan.pipeline.testing import run_tests, tests_of_network, timed
 from hfscan.train import FitConfig, fit
 from hfscan.types import (
     AuditReport,
+    Channels,
     Defense,
     HubModel,
     ImageSet,
@@ -113,12 +114,10 @@ def repair(
             reason,
             "repair with images of the model's own classes; --label-map is for labels in another order",
         )
-    flow = FlowRepair(report, settings)
+    chosen = defense or FlowRepair.after(report, settings)
     seconds: dict[str, float] = {}
     with timed(seconds, "repair"):
-        repaired = (defense or flow).repair(
-            model.net, tuning, seed=settings.seed, progress=progress
-        )
+        repaired = chosen.repair(model.net, tuning, seed=settings.seed, progress=progress)
     tests, precision = _made_by(report, model.net, held_out), _precision(report, model.net)
     with timed(seconds, "tests before"):
         tests_before = calibrated.applied(
@@ -176,7 +175,7 @@ def repair(
         weights_sha256=digest,
         unlearned=repaired.unlearned,
         triggers=repaired.triggers,
-        defense=type(defense or flow).__name__,
+        defense=type(chosen).__name__,
         parameters=None if defense is None else _parameters(defense),
         proof=proof,
         seconds=seconds,
@@ -189,14 +188,36 @@ class FlowRepair:
     """Unlearn the class that an audit suspects, erase the channels that it points at: the default.
 
     Args:
-        report: Of the audit. With a suspected class, triggers inverted for it are unlearned, and a share of
-            the channels may be erased, those whose images flow most into it; otherwise the channels are
-            those that the detector flagged.
-        settings: How much to erase, how to fine-tune and to unlearn.
+        target: The suspected class, of which inverted triggers are unlearned; None unlearns nothing.
+        channels: To erase.
+        how: These were chosen, for the report.
+        settings: How to fine-tune and to unlearn.
     """
 
-    report: AuditReport
+    target: int | None
+    channels: Channels
+    how: str
     settings: RepairSettings
+
+    @classmethod
+    def after(cls, report: AuditReport, settings: RepairSettings) -> FlowRepair:
+        """What an audit asks for.
+
+        Args:
+            report: Of the audit. With a suspected class, a share of the channels may be erased, those whose
+                images flow most into it; otherwise the channels are those that the detector flagged.
+            settings: How much to erase, how to fine-tune and to unlearn.
+
+        Raises:
+            AuditError: No channel is to be erased.
+        """
+        channels, how = select_channels(report, settings.erase_rate)
+        if not channels and (report.target is None or settings.erase_rate):
+            raise AuditError(
+                "the audit points at no channel, there is nothing to erase",
+                "audit with more --images, or another --detector",
+            )
+        return cls(report.target, channels, how, settings)
 
     def repair(
         self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
@@ -204,21 +225,14 @@ class FlowRepair:
         """Erase, unlearn, fine-tune.
 
         Raises:
-            AuditError: No channel is to be erased.
             DataError: There are too few images of other classes to find triggers with.
         """
-        channels, how = select_channels(self.report, self.settings.erase_rate)
-        if not channels and (self.report.target is None or self.settings.erase_rate):
-            raise AuditError(
-                "the audit points at no channel, there is nothing to erase",
-                "audit with more --images, or another --detector",
-            )
         settings = dataclasses.replace(self.settings, seed=seed)
-        erased = erase(net, channels, one_image(net, clean))
-        unlearning, rate = _unlearning(net, clean, self.report.target, settings)
+        erased = erase(net, self.channels, one_image(net, clean))
+        unlearning, rate = _unlearning(net, clean, self.target, settings)
         fit(erased, clean, fit_config(settings), unlearning=unlearning, progress=progress)
         triggers = () if unlearning is None else tuple(unlearning.kinds)
-        return Repaired(erased, channels, how, rate, triggers)
+        return Repaired(erased, self.channels, self.how, rate, triggers)
 
 
 def _after(

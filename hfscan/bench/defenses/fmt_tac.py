@@ -17,14 +17,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from hfscan.bench.defenses.fmt_flow import as_model
 from hfscan.bench.defenses.ft import TUNING
 from hfscan.channels import erase, one_image
 from hfscan.fmt import largest
 from hfscan.inversion import Trigger
 from hfscan.metrics import tac
-from hfscan.pipeline.calibrating import Calibrated
-from hfscan.pipeline.testing import run_tests
+from hfscan.pipeline.suspecting import suspected
 from hfscan.train import FitConfig, fit
 from hfscan.types import FloatArray, ImageSet, Progress, Repaired, silent
 from hfscan.unlearn import Unlearning
@@ -59,7 +57,7 @@ class TriggerActivatedErasing:
         """Test, invert, erase, fine-tune; a network without a suspected class is only copied."""
         target = self.target
         if target is None:
-            target = _suspected(net, clean, seed, progress)
+            target = suspected(net, clean, seed=seed, progress=progress)
         if target is None:
             how = "FMT-TAC: no class is suspected, left as it was"
             return Repaired(copy.deepcopy(net).eval(), how=how)
@@ -74,13 +72,6 @@ class TriggerActivatedErasing:
             f"{named} move most, then fine-tuned"
         )
         return Repaired(tuned, erased, how)
-
-
-def _suspected(net: nn.Module, clean: ImageSet, seed: int, progress: Progress) -> int | None:
-    """The class that the model-level tests suspect, if they do."""
-    calibrated = Calibrated.of(as_model(net, clean).facts, None)
-    tests = run_tests(net, clean, seed=seed, progress=progress)
-    return calibrated.conclude(tests).target
 
 
 def inverted_tac(
