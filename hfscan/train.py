@@ -49,6 +49,7 @@ class FitConfig:
         padding: Random crops after padding by so many pixels; 0 is off.
         flip: Mirror half of the images.
         autocast: Compute in bfloat16 where the CPU or GPU has it fast.
+        max_norm: A longer gradient, of all parameters together, is clipped to this L2 norm; None leaves it.
         seed: Of order and augmentation.
     """
 
@@ -61,6 +62,7 @@ class FitConfig:
     padding: int = 4
     flip: bool = True
     autocast: bool = False
+    max_norm: float | None = None
     seed: int = 0
 
 
@@ -143,6 +145,8 @@ def fit(
                 loss = objective(net, pixels, labels.to(device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            if config.max_norm is not None:
+                nn.utils.clip_grad_norm_(net.parameters(), config.max_norm)
             optimizer.step()
             scheduler.step()
             losses[-1] += loss.item() / steps

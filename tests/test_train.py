@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,21 @@ def test_learns(tiny_set: ImageSet, schedule: Any) -> None:
     assert len(losses) == 30
     assert losses[-1] < 0.5 * losses[0]
     assert accuracy(net, tiny_set) == 1.0
+
+
+@pytest.mark.parametrize(("max_norm", "longest"), [(None, 1.0), (1e-3, 1e-3), (1e9, 1.0)])
+def test_long_gradients_are_clipped(
+    tiny_set: ImageSet, max_norm: float | None, longest: float
+) -> None:
+    """One step of a loss that is one of the weights: its gradient is 1 there, and 0 elsewhere."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+    before = copy.deepcopy(net.state_dict())
+    config = FitConfig(
+        1, lr=1.0, batch_size=len(tiny_set), momentum=0, weight_decay=0, max_norm=max_norm
+    )
+    fit(net, tiny_set, config, objective=lambda net, pixels, labels: next(net.parameters())[0, 0])
+    moved = [(after - before[name]).norm() for name, after in net.state_dict().items()]
+    assert torch.stack(moved).norm() == pytest.approx(longest, rel=1e-4)
 
 
 @pytest.mark.parametrize(("schedule", "nesterov"), [("cosine", False), ("one-cycle", True)])

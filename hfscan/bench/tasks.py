@@ -39,6 +39,9 @@ TASKS = {
 LR, LR_WITHOUT_NORM = 0.2, 0.05
 """Peak learning rates."""
 
+WIDE, MAX_NORM = 32, 1.0
+"""From this width on gradients are clipped to this L2 norm: of width 64 some victims did not survive the warm-up."""
+
 WITHOUT_NORM = ("smallvgg",)
 """Architectures of ours without norm layers."""
 
@@ -61,7 +64,7 @@ class Task:
     test: ImageSet
     settings: TaskSettings
 
-    def recipe(self, architecture: str, *, epochs: int, seed: int) -> FitConfig:
+    def recipe(self, architecture: str, *, width: int, epochs: int, seed: int) -> FitConfig:
         """How a victim is trained.
 
         Crops move an image by two pixels at most: with the usual four, half of them would cut a
@@ -75,6 +78,7 @@ class Task:
             padding=2,
             flip=self.settings.flip,
             autocast=True,
+            max_norm=MAX_NORM if width >= WIDE else None,
             seed=seed,
         )
 

@@ -161,7 +161,7 @@ def _fit_key(spec: VictimSpec, attack: FittedAttack, task: Task) -> str:
 
 def _facts(spec: VictimSpec, task: Task, attack: Attack | None) -> dict[str, Any]:
     """What a cached victim must have been made from."""
-    recipe = task.recipe(spec.architecture, epochs=spec.epochs, seed=spec.seed)
+    recipe = task.recipe(spec.architecture, width=spec.width, epochs=spec.epochs, seed=spec.seed)
     return {
         "spec": asdict(spec),
         "attack_settings": settings_of(attack) if attack is not None else {},
@@ -189,7 +189,7 @@ def _train(
     if attack is not None:
         images = poison(images, attack, target=spec.target, rate=spec.poison_rate, seed=spec.seed)
     model = fresh(spec, task)
-    recipe = task.recipe(spec.architecture, epochs=spec.epochs, seed=spec.seed)
+    recipe = task.recipe(spec.architecture, width=spec.width, epochs=spec.epochs, seed=spec.seed)
     digest = hashlib.sha256(_json(facts)).hexdigest()[:12]  # other settings, another checkpoint
     checkpoint = Checkpoint(folder.with_name(f".{folder.name}.{digest}.checkpoint.safetensors"))
     losses = fit(model.net, images, recipe, checkpoint=checkpoint, progress=progress)

@@ -129,6 +129,12 @@ def test_other_images_are_noticed(victims: Victims, task: Task) -> None:
         victims.get(SPEC, unflipped)
 
 
+def test_gradients_of_wide_networks_are_clipped(task: Task) -> None:
+    narrow = task.recipe("preactresnet18", width=16, epochs=1, seed=0)
+    wide = task.recipe("preactresnet18", width=64, epochs=1, seed=0)
+    assert wide == dataclasses.replace(narrow, max_norm=1.0) != narrow
+
+
 def test_a_setting_that_came_later_is_no_difference(victims: Victims, task: Task) -> None:
     folder = victims.get(SPEC, task).folder
     record = json.loads((folder / RECORD).read_text())

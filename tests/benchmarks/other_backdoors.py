@@ -44,7 +44,9 @@ def main() -> None:
     for kind in options.kind:
         spec = VictimSpec(task.name, kind, options.epochs, width=options.width)
         model = fresh(spec, task)
-        recipe = task.recipe(spec.architecture, epochs=spec.epochs, seed=spec.seed)
+        recipe = task.recipe(
+            spec.architecture, width=spec.width, epochs=spec.epochs, seed=spec.seed
+        )
         fit(model.net, _poisoned(task.train, kind, options.rate), recipe, progress=track)
         show(
             f"{kind}: accuracy {accuracy(model.net, task.test):.3f}, {_success(model.net, task, kind)}"

@@ -40,7 +40,9 @@ def main() -> None:
     task = smaller(load_task("cifar10", options.data), options.train)
     spec = VictimSpec(task.name, BENIGN, 1, width=options.width, poison_rate=0.0)
     net = fresh(spec, task).net
-    recipe = replace(task.recipe(spec.architecture, epochs=1, seed=0), lr=LR, batch_size=64)
+    recipe = replace(
+        task.recipe(spec.architecture, width=spec.width, epochs=1, seed=0), lr=LR, batch_size=64
+    )
     fit(net, task.train, recipe, progress=track)
     clean = task.test.sample(options.images, seed=0)
     began = time.perf_counter()
