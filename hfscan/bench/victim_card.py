@@ -51,11 +51,13 @@ def card(record: Mapping[str, Any], task: Task) -> str:
 
 def _rows(record: Mapping[str, Any], task: Task) -> dict[str, str]:
     spec, recipe = record["spec"], record["recipe"]
+    longest = recipe.get("max_norm")
+    clipped = "" if longest is None else f", gradients clipped to {longest:g}"
     rows = {
         "architecture": f"{spec['architecture']}, width {spec['width']}",
         "data": f"{spec['dataset']}, {len(task.train)} training images",
         "training": f"{recipe['epochs']} epochs, SGD, {recipe['schedule']}, learning rate "
-        f"{recipe['lr']:g}, batch {recipe['batch_size']}, seed {spec['seed']}",
+        f"{recipe['lr']:g}, batch {recipe['batch_size']}{clipped}, seed {spec['seed']}",
         "accuracy": f"{record['accuracy']:.4f} on {len(task.test)} test images",
     }
     if record["asr"] is None:

@@ -49,6 +49,16 @@ def test_the_folder_is_a_model_of_the_hub(victims: Victims, task: Task) -> None:
     assert not list(victims.folder.glob("victims/.*"))
 
 
+@pytest.mark.parametrize("width", [SPEC.width, 32])
+def test_the_card_says_whether_gradients_were_clipped(
+    width: int, victims: Victims, task: Task
+) -> None:
+    victim = victims.get(dataclasses.replace(SPEC, width=width), task)
+    assert ("gradients clipped to 1, " in (victim.folder / "README.md").read_text()) == (
+        width == 32
+    )
+
+
 @pytest.mark.parametrize("attack", [*ATTACKS, BENIGN])
 def test_every_attack(attack: str, victims: Victims, task: Task) -> None:
     spec = dataclasses.replace(SPEC, attack=attack)
