@@ -6,19 +6,29 @@ import torch
 from torch import nn
 
 from hfscan.channels import one_image, probing
+from hfscan.metrics import predict
 from hfscan.models.classifier import architecture_of
 from hfscan.pipeline.calibrating import Calibrated
-from hfscan.pipeline.testing import run_tests
-from hfscan.types import HubModel, ImageSet, Progress, silent
+from hfscan.pipeline.testing import make_tests, run_as_audit
+from hfscan.types import AuditSettings, HubModel, ImageSet, Progress, silent
+from hfscan.verdict import disordered, obstacle
 
 
 def suspected(
-    net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
+    net: nn.Module, clean: ImageSet, *, settings: AuditSettings, progress: Progress = silent
 ) -> int | None:
-    """The class that the tests of the network as a whole suspect, if they do; its channels are not tested."""
-    calibrated = Calibrated.of(as_model(net, clean).facts, None)
-    tests = run_tests(net, clean, seed=seed, progress=progress)
-    return calibrated.conclude(tests).target
+    """The class that an audit's tests of the network as a whole suspect, if they do; its channels are not tested.
+
+    None also where an audit would be inconclusive: the network does not know the images, or by other labels.
+    """
+    model = as_model(net, clean)
+    classified = predict(net, clean)
+    share = float((classified == clean.labels).float().mean())
+    if obstacle(share, len(clean), model.num_classes) or disordered(clean.labels, classified):
+        return None
+    tests = make_tests(settings.tests, net, clean)
+    found = run_as_audit(net, clean, tests, settings, progress)
+    return Calibrated.of(model.facts, None).conclude(found).target
 
 
 @torch.no_grad()

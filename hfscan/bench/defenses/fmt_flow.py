@@ -44,20 +44,20 @@ class FeatureMapFlow:
         Raises:
             AuditError: The audit points at no channel.
         """
-        flow = self._without_channels(net, clean, seed, progress)
+        settings = replace(self.audit, seed=seed)
+        flow = self._without_channels(net, clean, settings, progress)
         if flow is None:
-            settings = replace(self.audit, seed=seed)
             report = audit(as_model(net, clean), clean, settings=settings, progress=progress)
             flow = FlowRepair.after(report, self.settings)
         return flow.repair(net, clean, seed=seed, progress=progress)
 
     def _without_channels(
-        self, net: nn.Module, clean: ImageSet, seed: int, progress: Progress
+        self, net: nn.Module, clean: ImageSet, settings: AuditSettings, progress: Progress
     ) -> FlowRepair | None:
         """What to do if it is settled without a look at the channels."""
         if self.settings.erase_rate:
             return None
-        target = suspected(net, clean, seed=seed, progress=progress)
+        target = suspected(net, clean, settings=settings, progress=progress)
         if target is None:
             return None
         return FlowRepair(target, {}, ONLY_UNLEARNED, self.settings)

@@ -24,7 +24,7 @@ from hfscan.inversion import Trigger
 from hfscan.metrics import tac
 from hfscan.pipeline.suspecting import suspected
 from hfscan.train import FitConfig, fit
-from hfscan.types import FloatArray, ImageSet, Progress, Repaired, silent
+from hfscan.types import AuditSettings, FloatArray, ImageSet, Progress, Repaired, silent
 from hfscan.unlearn import Unlearning
 
 IMAGES = 200
@@ -57,7 +57,7 @@ class TriggerActivatedErasing:
         """Test, invert, erase, fine-tune; a network without a suspected class is only copied."""
         target = self.target
         if target is None:
-            target = suspected(net, clean, seed=seed, progress=progress)
+            target = suspected(net, clean, settings=AuditSettings(seed=seed), progress=progress)
         if target is None:
             how = "FMT-TAC: no class is suspected, left as it was"
             return Repaired(copy.deepcopy(net).eval(), how=how)
