@@ -15,7 +15,7 @@ from hfscan.cli.config import Configured
 if TYPE_CHECKING:
     from hfscan.bench.table import Table
     from hfscan.bench.tasks import Task
-    from hfscan.bench.victims import Victims
+    from hfscan.bench.victims import Victims, VictimSpec
     from hfscan.types import Cell, Defense, Trial
 
 T = TypeVar("T")
@@ -25,6 +25,10 @@ TableFormat = Literal["rich", "markdown", "csv"]
 ImageFormat = Literal["svg", "png"]
 
 EXIT_FAILED_TRIALS = 2
+
+LOW_ASR = 0.85
+"""A victim that obeys its trigger less often says little about defenses."""
+
 ALL = "all"
 
 _VICTIMS, _DEFENSES, _RUN = "Victims", "Defenses", "Run"
@@ -259,9 +263,11 @@ def _run_all(
     """Run trials and write each as it comes; the number of those that failed."""
     from hfscan.bench.results import append_trial
     from hfscan.bench.run import run as trials
+    from hfscan.bench.run import victim_of
     from hfscan.cli.output import bars, warn
 
     failed = 0
+    known: set[VictimSpec] = set()
     with tempfile.TemporaryDirectory() as scratch, bars(quiet) as progress:
         victims = _victims(Path(scratch) if smoke else cache, smoke)
         found = trials(
@@ -273,10 +279,26 @@ def _run_all(
         )
         for trial in progress(found, "trials", len(todo)):
             append_trial(out, trial)
+            victim = victim_of(trial.cell)
+            if victim not in known and not smoke and (weak := _weak(trial)):
+                warn(weak)
+            known.add(victim)
             if trial.error:
                 failed += 1
                 warn(f"{_name(trial)} failed: {trial.error}")
     return failed
+
+
+def _weak(trial: Trial) -> str:
+    """Why a trial's victim says little about defenses; empty if it does not."""
+    before = trial.before
+    if before is None or before.asr is None or before.asr >= LOW_ASR:
+        return ""
+    cell = trial.cell
+    return (
+        f"the victim of {cell.dataset} {cell.attack} obeys its trigger on only {before.asr:.0%} of the images "
+        f"(accuracy {before.accuracy:.0%}): it says little about defenses; train more --epochs"
+    )
 
 
 def _name(trial: Trial) -> str:

@@ -157,12 +157,13 @@ def test_data_of_ones_own(run: Run, tmp_path: Path) -> None:
         features=features,
     )
     write_data(tmp_path / "data" / "cifar100", DatasetDict({"train": split, "test": split}))
-    options = ("--width", 2, "--epochs", 1, "--defense", "ft", "--clean-rate", 0.5)
+    options = ("--width", 2, "--epochs", 1, "--defense", "ft,clp", "--clean-rate", 0.5)
     where = ("--data", tmp_path / "data", "--cache", tmp_path / "cache", "--out", tmp_path / "r")
     what = ("--dataset", "cifar100", "--attack", "badnets")
     done = run("bench", "run", *what, *map(str, options), *where)
     assert done.code == 0, done.err
-    (trial,) = lines(tmp_path / "r")
-    assert trial["dataset"] == "cifar100"
+    assert {trial["dataset"] for trial in lines(tmp_path / "r")} == {"cifar100"}
+    warnings = [line for line in done.err.splitlines() if line.startswith("warning: the victim")]
+    assert len(warnings) == 1, "two defenses, one victim, which learned nothing in one epoch"
     (victim,) = (tmp_path / "cache" / "victims").iterdir()
     assert json.loads((victim / "config.json").read_text())["label_names"] == names
