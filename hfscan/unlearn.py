@@ -48,8 +48,8 @@ class Unlearning:
     families: Sequence[Family] = field(default_factory=all_families)
     share: float = 0.25
     reach: float = 0.5
-    first: Search = field(default_factory=Search)
-    again: Search = field(default_factory=lambda: Search(steps=20))
+    first: Search = field(default_factory=lambda: Search(steps=30, half=True))
+    again: Search = field(default_factory=lambda: Search(steps=10, half=True))
     sample: int = 120
     seed: int = 0
     triggers: list[Trigger] = field(default_factory=list)

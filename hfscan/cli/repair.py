@@ -67,8 +67,13 @@ def repair(
         ),
     ] = 0.0,
     epochs: Annotated[
-        int, typer.Option(min=0, help="Epochs of fine-tuning.", rich_help_panel=_TUNING)
-    ] = 10,
+        int,
+        typer.Option(
+            min=0,
+            help="Epochs of fine-tuning; the other methods' default is 10.",
+            rich_help_panel=_TUNING,
+        ),
+    ] = 5,
     lr: Annotated[
         float,
         typer.Option(

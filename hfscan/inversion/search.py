@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hfscan.channels import probing
+from hfscan.half import autocast
 
 MIN_IMAGES = 4
 """With fewer there is none to search with after some are held back."""
@@ -85,11 +86,13 @@ class Search:
         steps: Of Adam; its step size is annealed to 0.
         batch_size: Images per step.
         held_back: Share of the images that only measures, in (0, 1).
+        half: Compute the network in bfloat16 where that is fast; the trigger stays in float32.
     """
 
     steps: int = 60
     batch_size: int = 64
     held_back: float = 0.25
+    half: bool = False
 
     def invert(
         self,
@@ -125,7 +128,7 @@ class Search:
         with probing(net):
             parameters = self._descend(net, seen, target, family, start.to(images), generator)
             with torch.no_grad():
-                reached = net(laid_out(family.apply(held_back, parameters))).argmax(1) == target
+                reached = self._logits(net, family.apply(held_back, parameters)).argmax(1) == target
         return Trigger(family, target, parameters, float(reached.float().mean()))
 
     def _descend(
@@ -143,13 +146,18 @@ class Search:
         for step in range(self.steps):
             chosen = torch.randperm(len(images), generator=generator)[: len(wanted)]
             pixels = family.apply(images[chosen.to(images.device)], parameters)
-            loss = F.cross_entropy(net(laid_out(pixels)).float(), wanted)
+            loss = F.cross_entropy(self._logits(net, pixels), wanted)
             (parameters.grad,) = torch.autograd.grad(loss, parameters)
             optimizer.param_groups[0]["lr"] = family.lr * (1 - step / self.steps)
             optimizer.step()
             with torch.no_grad():
                 parameters.copy_(family.bounded(parameters))
         return parameters.detach()
+
+    def _logits(self, net: nn.Module, pixels: Tensor) -> Tensor:
+        with autocast(pixels.device, wanted=self.half):
+            logits: Tensor = net(laid_out(pixels))
+        return logits.float()
 
 
 def laid_out(pixels: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ class RepairSettings:
     """
 
     erase_rate: float = 0.0
-    epochs: int = 10
+    epochs: int = 5
     lr: float = 0.01
     batch_size: int = 128
     momentum: float = 0.9

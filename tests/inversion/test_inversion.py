@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hfscan.half import fast_half
 from hfscan.inversion import FAMILIES, Additive, Blend, Family, Patch, Search, Smooth, Warp
 
 TARGET = 2
@@ -214,6 +215,31 @@ def test_no_step_changes_nothing(family: Family, planted_net: nn.Module) -> None
 def test_too_few_images_are_refused(family: Family, planted_net: nn.Module) -> None:
     with pytest.raises(ValueError, match="3 images are too few"):
         Search().invert(planted_net, some_images()[:3], TARGET, family=family, seed=0)
+
+
+class Watched(Smooth):
+    """A family that must not be computed in half precision: in bfloat16 its triggers reach little."""
+
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
+        assert not torch.is_autocast_enabled("cpu")
+        return super().apply(images, parameters)
+
+
+class Halved(Bright):
+    """Notes whether it is computed in half precision."""
+
+    def score(self, images: Tensor) -> Tensor:
+        self.half = torch.is_autocast_enabled("cpu")
+        return super().score(images)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_only_the_network_is_computed_in_half_precision(half: bool) -> None:
+    net = Halved()
+    search = Search(steps=1, half=half)
+    trigger = search.invert(net, some_images(), TARGET, family=Watched(), seed=0)
+    assert trigger.parameters.dtype is torch.float32
+    assert net.half is (half and fast_half(torch.device("cpu")) is torch.bfloat16)
 
 
 def test_registry_names() -> None:

@@ -20,7 +20,7 @@ from torch import nn
 from hfscan.bench.defenses.ft import TUNING
 from hfscan.channels import erase, one_image
 from hfscan.fmt import largest
-from hfscan.inversion import Trigger
+from hfscan.inversion import Search, Trigger
 from hfscan.metrics import tac
 from hfscan.pipeline.suspecting import suspected
 from hfscan.train import FitConfig, fit
@@ -61,7 +61,7 @@ class TriggerActivatedErasing:
         if target is None:
             how = "FMT-TAC: no class is suspected, left as it was"
             return Repaired(copy.deepcopy(net).eval(), how=how)
-        inverted = Unlearning(clean, target, seed=seed)
+        inverted = Unlearning(clean, target, first=Search(), seed=seed)
         inverted.renew(net)
         erased = largest(inverted_tac(net, clean, inverted.triggers), self.rate)
         named = clean.classes[target] if target < len(clean.classes) else target
