@@ -21,6 +21,9 @@ from hfscan.inversion import FAMILIES, Family, Search, Trigger
 from hfscan.inversion.search import MIN_IMAGES
 from hfscan.types import ImageSet
 
+APART = 100
+"""Between the seeds of two starts."""
+
 
 def all_families() -> tuple[Family, ...]:
     """One of each, with their own bounds."""
@@ -39,6 +42,8 @@ class Unlearning:
         reach: Families whose trigger leads fewer images to the class than this are left out, unless none
             leads more.
         first: How to look for the triggers of the network as it was.
+        anew: How to look for them from other starts, if none reaches the class: a search may end in a poor optimum.
+        starts: How often to look for them in all, at most.
         again: How to look for those of each epoch; each search goes on from the trigger before.
         sample: Images to look with, at most.
         seed: Of the choice of images.
@@ -50,6 +55,8 @@ class Unlearning:
     share: float = 0.25
     reach: float = 0.5
     first: Search = field(default_factory=lambda: Search(steps=30, half=True))
+    anew: Search = field(default_factory=lambda: Search(steps=30, half=True, pace=2.0))
+    starts: int = 5
     again: Search = field(default_factory=lambda: Search(steps=10, half=True))
     sample: int = 120
     seed: int = 0
@@ -69,10 +76,7 @@ class Unlearning:
         seed = self.seed + self.rounds
         pixels = self._pixels(seed).to(next(net.parameters()).device)
         if not self.rounds:
-            found = [
-                self.first.invert(net, pixels, self.target, family=family, seed=seed)
-                for family in self.families
-            ]
+            found = self._first(net, pixels)
             best = max(trigger.success for trigger in found)
             found = [t for t in found if t.success >= min(self.reach, best)]
         else:
@@ -86,6 +90,23 @@ class Unlearning:
         self.triggers += found
         self.rounds += 1
         return max(trigger.success for trigger in found)
+
+    def _first(self, net: nn.Module, pixels: Tensor) -> list[Trigger]:
+        """The best trigger of each family, from more than one start if none reaches the class."""
+
+        def sought(search: Search, seed: int) -> list[Trigger]:
+            return [
+                search.invert(net, pixels, self.target, family=family, seed=seed)
+                for family in self.families
+            ]
+
+        found = sought(self.first, self.seed)
+        for start in range(1, self.starts):
+            if max(trigger.success for trigger in found) >= self.reach:
+                break
+            others = sought(self.anew, self.seed + start * APART)
+            found = [max(pair, key=lambda t: t.success) for pair in zip(found, others, strict=True)]
+        return found
 
     @property
     def kinds(self) -> list[str]:

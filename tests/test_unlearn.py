@@ -37,6 +37,34 @@ def test_the_best_is_kept_where_none_reaches_it(planted_net: nn.Module, tiny_set
     assert [trigger.family for trigger in unlearning.triggers] == [STRONG]
 
 
+@pytest.mark.parametrize(
+    ("successes", "seeds", "kept"),
+    [
+        ([0.6, 0.9, 0.9], [4], 0.6),
+        ([0.1, 0.3, 0.8, 0.9], [4, 104, 204], 0.8),
+        ([0.1, 0.3, 0.2, 0.9], [4, 104, 204], 0.3),
+    ],
+)
+def test_other_starts_are_tried_only_where_none_reaches_the_class(
+    planted_net: nn.Module,
+    tiny_set: ImageSet,
+    monkeypatch: pytest.MonkeyPatch,
+    successes: list[float],
+    seeds: list[int],
+    kept: float,
+) -> None:
+    tried: list[int] = []
+
+    def invert(search: Search, *_: Any, seed: int, **__: Any) -> Trigger:
+        tried.append(seed)
+        return Trigger(STRONG, TARGET, torch.zeros(1, 3, 8, 8), successes[len(tried) - 1])
+
+    monkeypatch.setattr(Search, "invert", invert)
+    unlearning = Unlearning(tiny_set, TARGET, (STRONG,), starts=3, seed=4)
+    assert unlearning.renew(planted_net) == kept
+    assert tried == seeds
+
+
 def test_each_renewal_goes_on_with_the_same_families(
     planted_net: nn.Module, tiny_set: ImageSet
 ) -> None:

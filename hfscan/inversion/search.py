@@ -87,12 +87,14 @@ class Search:
         batch_size: Images per step.
         held_back: Share of the images that only measures, in (0, 1).
         half: Compute the network in bfloat16 where that is fast; the trigger stays in float32.
+        pace: Factor of the family's first step.
     """
 
     steps: int = 60
     batch_size: int = 64
     held_back: float = 0.25
     half: bool = False
+    pace: float = 1.0
 
     def invert(
         self,
@@ -141,14 +143,15 @@ class Search:
         generator: torch.Generator,
     ) -> Tensor:
         parameters = start.clone().requires_grad_()
-        optimizer = torch.optim.Adam([parameters], lr=family.lr, betas=(0.5, 0.9))
+        lr = self.pace * family.lr
+        optimizer = torch.optim.Adam([parameters], lr=lr, betas=(0.5, 0.9))
         wanted = torch.full((min(self.batch_size, len(images)),), target, device=images.device)
         for step in range(self.steps):
             chosen = torch.randperm(len(images), generator=generator)[: len(wanted)]
             pixels = family.apply(images[chosen.to(images.device)], parameters)
             loss = F.cross_entropy(self._logits(net, pixels), wanted)
             (parameters.grad,) = torch.autograd.grad(loss, parameters)
-            optimizer.param_groups[0]["lr"] = family.lr * (1 - step / self.steps)
+            optimizer.param_groups[0]["lr"] = lr * (1 - step / self.steps)
             optimizer.step()
             with torch.no_grad():
                 parameters.copy_(family.bounded(parameters))
