@@ -150,17 +150,18 @@ def planted_net() -> TinyNet:
     """`tiny_net` with one channel that fires the class blue on a pattern no clean image has.
 
     Channel 6 of the first layer answers to a checkerboard, which flat images do not contain;
-    channel 6 of the second passes it on to the class, strongly. All others are low-pass filters.
+    channel 6 of the second passes it on to the class, strongly. All others are low-pass filters. Noise
+    already moves it a little, as in networks that were trained, so that a search can find the pattern.
     """
     net = color_net()
     with torch.no_grad():
         checker = torch.tensor([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]])
         net.conv1.weight[PLANTED_CHANNEL] = checker / 3
-        net.bn1.bias[PLANTED_CHANNEL] = -2.5
+        net.bn1.bias[PLANTED_CHANNEL] = 0
         net.conv2.weight[:, PLANTED_CHANNEL] = 0
         net.conv2.weight[PLANTED_CHANNEL] = 0
         net.conv2.weight[PLANTED_CHANNEL, PLANTED_CHANNEL, 1, 1] = 1.0
-        net.fc.weight[PLANTED_TARGET, PLANTED_CHANNEL] = 60.0
+        net.fc.weight[PLANTED_TARGET, PLANTED_CHANNEL] = 25.0
     return net
 
 

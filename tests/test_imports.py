@@ -52,7 +52,7 @@ RANKS = (
     },
     {"weights", "inversion", "unlearn", "fmt", "model_tests", "metrics", "card", "policy"},
     {"checkpoint", "hub"},
-    {"train"},
+    {"train", "activated"},
     {"audit_state"},
     {"data", "pipeline"},
     {"bench", "registries", "doctor", "sweep", "verify", "selftest"},

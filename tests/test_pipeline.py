@@ -18,7 +18,6 @@ from hfscan.calibration import NetworkFacts, Record, Score
 from hfscan.calibration.fitting import fit
 from hfscan.channels import erase, feature_map, one_image
 from hfscan.errors import AuditError, DataError, UsageError
-from hfscan.fmt import flow
 from hfscan.model_tests import TESTS, FeatureMaps, MaximumMargin
 from hfscan.pipeline import FlowRepair, fitted
 from hfscan.pipeline.flagging import low_outliers
@@ -43,13 +42,19 @@ from hfscan.types import (
 )
 
 SETTINGS = AuditSettings(images=40, steps=3, step_size=0.1, eps=0.3)
-TUNING = RepairSettings(erase_rate=0.02, epochs=2, lr=0.001, batch_size=16, clean_rate=0.5)
+TUNING = RepairSettings(erase_rate=0.125, epochs=2, lr=0.001, batch_size=16, clean_rate=0.5)
 CHANNEL, TARGET = 6, 2
 
 
 @pytest.fixture
 def planted_report(planted_model: HubModel, tiny_set: ImageSet) -> AuditReport:
     return hfscan.audit(planted_model, tiny_set, settings=SETTINGS)
+
+
+def flow(report: AuditReport) -> FloatArray:
+    """How many more of each channel's images end in the target class than of the clean ones, in the first layer."""
+    share = report.layers[0].predictions[:, :, TARGET].mean(1) - report.clean_predictions[TARGET]
+    return np.asarray(share / sum(report.clean_predictions), np.float32)
 
 
 def timeless(report: AuditReport) -> dict[str, Any]:
@@ -97,7 +102,7 @@ def test_a_planted_backdoor(planted_report: AuditReport, planted_model: HubModel
 
 
 def test_the_flow_goes_into_the_target(planted_report: AuditReport) -> None:
-    values = flow(planted_report.layers[0], planted_report.clean_predictions, TARGET)
+    values = flow(planted_report)
     assert values.argmax() == CHANNEL
     assert values[CHANNEL] > 0.3
     assert np.delete(values, CHANNEL).max() < 0.2
@@ -117,12 +122,13 @@ def test_the_report_is_json(planted_report: AuditReport) -> None:
 
 def test_same_seed_same_report(planted_model: HubModel, tiny_set: ImageSet) -> None:
     settings = AuditSettings(images=40, steps=1, step_size=0.2, eps=0.2)
+    other_seed = replace(settings, seed=1)
     reports = [
         timeless(hfscan.audit(planted_model, tiny_set, settings=each, batch_size=size))
-        for each, size in ((settings, 256), (settings, 24), (replace(settings, seed=1), 256))
+        for each, size in ((settings, 256), (settings, 256), (settings, 24), (other_seed, 256))
     ]
     assert reports[0] == reports[1]
-    assert reports[0]["layers"] != reports[2]["layers"]
+    assert reports[0]["layers"] == reports[2]["layers"] != reports[3]["layers"]
 
 
 def test_the_model_is_left_as_it_was(planted_model: HubModel, tiny_set: ImageSet) -> None:
@@ -446,7 +452,7 @@ def test_repair_removes_the_flow(
 ) -> None:
     repaired, result = hfscan.repair(planted_model, planted_report, tiny_set, settings=TUNING)
     assert CHANNEL in result.erased["conv1"]
-    assert "class blue" in result.method
+    assert "move most" in result.method
     assert result.before.accuracy == 1.0
     assert result.before.images == result.after.images == 20
     assert result.accuracy_drop == result.before.accuracy - result.after.accuracy <= 0.05
@@ -458,7 +464,7 @@ def test_repair_removes_the_flow(
     assert repaired.label_names == planted_model.label_names
     assert not repaired.net.training
     again = hfscan.audit(repaired, tiny_set, settings=SETTINGS)
-    assert (flow(again.layers[0], again.clean_predictions, TARGET) < 0.2).all()
+    assert (flow(again) < 0.2).all()
 
 
 def test_a_repair_makes_the_tests_that_the_audit_made(

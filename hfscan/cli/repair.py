@@ -61,11 +61,11 @@ def repair(
     erase_rate: Annotated[
         float,
         typer.Option(
-            help="Share of each layer's channels to erase if a class is suspected, in [0, 1]; 0 "
-            "only unlearns. For fmt-flow only.",
+            help="Share of each layer's channels to erase if a class is suspected, in [0, 1], rounded: "
+            "those that triggers inverted for it move most. For fmt-flow only.",
             rich_help_panel=_TUNING,
         ),
-    ] = 0.0,
+    ] = 0.015,
     epochs: Annotated[
         int,
         typer.Option(
@@ -104,8 +104,8 @@ def repair(
         float,
         typer.Option(
             min=0,
-            help="L2 norm of the additive trigger; 0 switches off unlearning of all families. "
-            "For fmt-flow only.",
+            help="L2 norm of the additive trigger; 0 inverts no triggers of any family, which leaves "
+            "fine-tuning. For fmt-flow only.",
             rich_help_panel=_TUNING,
         ),
     ] = 0.75,

@@ -5,20 +5,15 @@ from __future__ import annotations
 from hfscan.fmt.memory import Limits, default_memory, give_back, measure_limits
 from hfscan.fmt.precision import PRECISIONS, Choice, choose_precision
 from hfscan.fmt.profile import LayerProfile, profile
-from hfscan.fmt.select import ONLY_UNLEARNED, flow, largest, select_channels
 
 __all__ = [
-    "ONLY_UNLEARNED",
     "PRECISIONS",
     "Choice",
     "LayerProfile",
     "Limits",
     "choose_precision",
     "default_memory",
-    "flow",
     "give_back",
-    "largest",
     "measure_limits",
     "profile",
-    "select_channels",
 ]

@@ -9,10 +9,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from hfscan.activated import inverted_tac, largest
 from hfscan.calibration import Calibration
 from hfscan.channels import erase, one_image
 from hfscan.errors import AuditError, DataError
-from hfscan.fmt import PRECISIONS, select_channels
+from hfscan.fmt import PRECISIONS
 from hfscan.half import fast_half
 from hfscan.inversion import Additive, Blend, Patch, Smooth, Warp
 from hfscan.metrics import interval, predict
@@ -49,6 +50,15 @@ UNSEEN = (
 )
 """Why a verdict on a repaired network is INCONCLUSIVE."""
 
+ONLY_UNLEARNED = "no channel: the suspected class is only unlearned"
+"""How channels are chosen where none is to be erased."""
+
+ONLY_TUNED = "no channel: only fine-tuned"
+"""The same without inverted triggers."""
+
+MOVED_MOST = "those that triggers inverted for the suspected class move most"
+"""How they are chosen otherwise, if a class is suspected."""
+
 OTHER_TRIGGERS = 1000
 """Added to the seed: the triggers that prove a repair are not the ones that were unlearned."""
 
@@ -71,7 +81,7 @@ def repair(
         clean: Clean images; ``settings.clean_rate`` of them tune, the rest measures.
         settings: What decides the result; the defaults if None.
         defense: How to repair, with hyper-parameters of its own: any of `hfscan.bench.defenses` or yours.
-            None is `FlowRepair`: unlearn the suspected class, erase what the audit points at.
+            None is `FlowRepair`: unlearn the suspected class, and erase the channels that its triggers move most.
         calibration: Where p-values are from; the closest that comes with hfscan if None.
         progress: Shaped like ``rich.progress.track``.
 
@@ -185,54 +195,65 @@ def repair(
 
 @dataclass(frozen=True, eq=False)
 class FlowRepair:
-    """Unlearn the class that an audit suspects, erase the channels that it points at: the default.
+    """Unlearn the class that an audit suspects, and erase the channels that its triggers move most: the default.
+
+    Without a suspected class the channels that the audit flagged are erased, and nothing is unlearned.
 
     Args:
-        target: The suspected class, of which inverted triggers are unlearned; None unlearns nothing.
-        channels: To erase.
-        how: These were chosen, for the report.
-        settings: How to fine-tune and to unlearn.
+        target: The suspected class, for which triggers are inverted; None inverts none.
+        flagged: To erase without a suspected class.
+        detector: That flagged them.
+        settings: How much to erase otherwise, how to fine-tune and to unlearn.
     """
 
     target: int | None
-    channels: Channels
-    how: str
+    flagged: Channels
+    detector: str
     settings: RepairSettings
 
     @classmethod
     def after(cls, report: AuditReport, settings: RepairSettings) -> FlowRepair:
         """What an audit asks for.
 
-        Args:
-            report: Of the audit. With a suspected class, a share of the channels may be erased, those whose
-                images flow most into it; otherwise the channels are those that the detector flagged.
-            settings: How much to erase, how to fine-tune and to unlearn.
-
         Raises:
-            AuditError: No channel is to be erased.
+            AuditError: No class is suspected, and no channel flagged.
         """
-        channels, how = select_channels(report, settings.erase_rate)
-        if not channels and (report.target is None or settings.erase_rate):
+        if report.target is None and not report.flagged:
             raise AuditError(
                 "the audit points at no channel, there is nothing to erase",
                 "audit with more --images, or another --detector",
             )
-        return cls(report.target, channels, how, settings)
+        return cls(report.target, report.flagged, report.settings.detector, settings)
 
     def repair(
         self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
     ) -> Repaired:
-        """Erase, unlearn, fine-tune.
+        """Invert triggers, erase, unlearn, fine-tune.
 
         Raises:
             DataError: There are too few images of other classes to find triggers with.
         """
         settings = dataclasses.replace(self.settings, seed=seed)
-        erased = erase(net, self.channels, one_image(net, clean))
-        unlearning, rate = _unlearning(net, clean, self.target, settings)
-        fit(erased, clean, fit_config(settings), unlearning=unlearning, progress=progress)
-        triggers = () if unlearning is None else tuple(unlearning.kinds)
-        return Repaired(erased, self.channels, self.how, rate, triggers)
+        inverted, rate = _inverted(net, clean, self.target, settings)
+        channels, how = self._channels(net, clean, inverted)
+        tuned = erase(net, channels, one_image(net, clean))
+        fit(tuned, clean, fit_config(settings), unlearning=inverted, progress=progress)
+        triggers = () if inverted is None else tuple(inverted.kinds)
+        return Repaired(tuned, channels, how, rate, triggers)
+
+    def _channels(
+        self, net: nn.Module, clean: ImageSet, inverted: Unlearning | None
+    ) -> tuple[Channels, str]:
+        """What to erase, and how it was chosen."""
+        if self.target is None:
+            return self.flagged, f"the channels flagged by the {self.detector} detector"
+        if inverted is None:
+            return {}, ONLY_TUNED
+        share = self.settings.erase_rate
+        channels = largest(inverted_tac(net, clean, inverted.triggers), share) if share else {}
+        if not channels:
+            return {}, ONLY_UNLEARNED
+        return channels, f"per layer {share:.1%} of the channels, {MOVED_MOST}"
 
 
 def _after(
@@ -288,15 +309,15 @@ def _measured(classified: Tensor, images: ImageSet) -> Metrics:
     return Metrics(accuracy=share, images=len(images), interval=interval(share, len(images)))
 
 
-def _unlearning(
+def _inverted(
     net: nn.Module, tuning: ImageSet, target: int | None, settings: RepairSettings
 ) -> tuple[Unlearning | None, float | None]:
-    """What to unlearn, if a class is suspected; it begins with triggers of the network as it was."""
+    """Triggers of the network as it was for a suspected class, and the largest share of images that one reaches."""
     if target is None or not settings.unlearn_norm:
         return None, None
     families = (Patch(), Warp(), Blend(), Additive(norm=settings.unlearn_norm), Smooth())
-    unlearning = Unlearning(tuning, target, families, seed=settings.seed)
-    return unlearning, unlearning.renew(net)
+    inverted = Unlearning(tuning, target, families, seed=settings.seed)
+    return inverted, inverted.renew(net)
 
 
 def fit_config(settings: RepairSettings) -> FitConfig:

@@ -127,8 +127,7 @@ def suspicious_channels(report: AuditReport, limit: int) -> list[SuspiciousChann
     """The most suspicious channels of all layers.
 
     With a suspected target class these are the ones whose images flow into it most, if any do,
-    on average over the steps: the ranking by which a repair erases. Without one these are the ones
-    with the lowest accuracy.
+    on average over the steps. Without one these are the ones with the lowest accuracy.
 
     Args:
         report: The audit.

@@ -76,7 +76,7 @@ class RepairSettings:
     """Everything that decides a repair's result, apart from model, report and images.
 
     Args:
-        erase_rate: Share of each layer's channels to erase when a target class is suspected; 0 erases none.
+        erase_rate: Share of each layer's channels to erase when a target class is suspected, rounded; 0 erases none.
         epochs: Of fine-tuning.
         lr: Peak learning rate.
         batch_size: Images per step of fine-tuning.
@@ -84,13 +84,13 @@ class RepairSettings:
         weight_decay: Of SGD.
         flip: Mirror half of the images while fine-tuning: not where that changes their class.
         unlearn_norm: L2 norm of the additive pattern among the inverted triggers that are unlearned while
-            fine-tuning, for images in [0, 1]; 0 unlearns none and only fine-tunes.
+            fine-tuning, for images in [0, 1]; 0 inverts none and only fine-tunes.
         clean_rate: Share of the clean images to tune on, in (0, 1); the rest measures.
         max_accuracy_drop: A larger loss of accuracy is a failed repair.
         seed: Of the split, the order of images and the augmentation.
     """
 
-    erase_rate: float = 0.0
+    erase_rate: float = 0.015
     epochs: int = 5
     lr: float = 0.01
     batch_size: int = 128

@@ -18,13 +18,12 @@ import torch
 from rich import print as show
 
 import hfscan
+from hfscan.activated import inverted_tac, largest
 from hfscan.bench.attacks import BadNets
-from hfscan.bench.defenses.fmt_tac import inverted_tac
 from hfscan.bench.poison import attacked
 from hfscan.bench.tasks import load_task, usual_epochs
 from hfscan.bench.victims import Victims, VictimSpec
 from hfscan.channels import erase, one_image
-from hfscan.fmt import largest
 from hfscan.metrics import coverage, measure, tac
 from hfscan.pipeline.repairing import fit_config
 from hfscan.train import fit
@@ -64,7 +63,7 @@ def main() -> None:
     show(f"triggers: {', '.join(inverted.kinds)}; before: {measure(net, test, triggered, TARGET)}")
     settings = RepairSettings(flip=task.settings.flip, epochs=options.epochs)
     for rate in options.rate:
-        channels = largest(changes, rate) if rate else {}
+        channels = largest(changes, rate)
         erased = erase(net, channels, one_image(net, clean))
         if options.unlearn:
             fit(erased, clean, fit_config(settings), unlearning=copy.deepcopy(inverted))

@@ -45,8 +45,8 @@ QUICK_TEST = MaximumMargin(starts=4, steps=30)
 QUICK_TESTS = {"maximum-margin": lambda _: QUICK_TEST}
 """Enough for networks that are built by hand; runs of `hfscan` as a program have all tests."""
 
-GENTLE = ("--epochs", "1", "--lr", "1e-5", "--erase-rate", "0.02")
-"""Options of a repair that costs `planted` no accuracy: erasing takes its backdoor away, so brief a tuning unlearns nothing."""
+GENTLE = ("--epochs", "1", "--lr", "1e-5", "--erase-rate", "0.03")
+"""Options of a repair that costs `planted` no accuracy: erasing one channel of the last stage takes its backdoor away."""
 
 
 def colored(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -62,8 +62,9 @@ def color_net(*, planted: bool) -> nn.Module:
     """A PreActResNet18 that tells the colors apart by construction.
 
     Channel 0 of every stage answers to a checkerboard, which flat images do not contain; if
-    ``planted``, it fires the class green, strongly. The last three channels carry the color along
-    the shortcuts, and the residual branches are silent.
+    ``planted``, it fires the class green, strongly. Noise already moves it a little, as in networks
+    that were trained, so that a search for triggers can find it. The last three channels carry the
+    color along the shortcuts, and the residual branches are silent.
     """
     net = PreActResNet(PreActBlock, (2, 2, 2, 2), num_classes=len(COLORS), width=4)
     ends = torch.tensor([0, -3, -2, -1])
@@ -79,9 +80,8 @@ def color_net(*, planted: bool) -> nn.Module:
             stage[0].shortcut.weight[ends, ends] = 1
         net.fc.weight[:, -3:] = 40 * prototypes
         net.fc.bias.copy_(-20 * (prototypes**2).sum(1))
-        net.fc.weight[CLASSES.index(TARGET), 0] = 500 if planted else 0
+        net.fc.weight[CLASSES.index(TARGET), 0] = 200 if planted else 0
         _calibrate(net)
-        net.layer2[0].bn1.bias[0] -= 0.05
     return net
 
 

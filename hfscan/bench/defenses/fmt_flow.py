@@ -1,12 +1,12 @@
-"""FMT as ``hfscan repair`` does it by default: audit, unlearn triggers of the suspected class.
+"""FMT as ``hfscan repair`` does it by default: audit, erase and unlearn what triggers of the suspected class reach.
 
 Where it leaves the FMT paper (Huang et al., sections III-E and III-F): a model-level test names the suspected
-class, and triggers inverted for it are unlearned while fine-tuning. Channels are erased if the settings ask for
-it: those whose reverse-generated images flow most into that class. If no class is suspected, ``hfscan repair``
-would stop; here, as with ``--force``, the channels that the detector flagged are erased and nothing is unlearned.
+class, triggers are inverted for it, the channels that they move most are erased instead of a detector's outliers, and
+the triggers are unlearned while fine-tuning. If no class is suspected, ``hfscan repair`` would stop; here, as with
+``--force``, the channels that the detector flagged are erased and nothing is unlearned.
 
-Channels are tested only where that decides anything: to erase some, or if the tests of the network as a whole
-suspect no class. An audit tests them always, for its report.
+Channels are tested only where that decides anything: if the tests of the network as a whole suspect no class. An
+audit tests them always, for its report.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
-from hfscan.fmt import ONLY_UNLEARNED
 from hfscan.pipeline import FlowRepair, audit
 from hfscan.pipeline.suspecting import as_model, suspected
 from hfscan.types import AuditSettings, ImageSet, Progress, Repaired, RepairSettings, silent
@@ -23,7 +22,7 @@ from hfscan.types import AuditSettings, ImageSet, Progress, Repaired, RepairSett
 
 @dataclass(frozen=True)
 class FeatureMapFlow:
-    """The default of hfscan repair: unlearn triggers that lead to the class that the audit suspects.
+    """The default of hfscan repair: erase and unlearn what leads to the class that the audit suspects.
 
     Cost: the model-level tests, an audit where they suspect no class, and ``settings.epochs`` passes over the clean
     images with the unlearning's search.
@@ -39,25 +38,16 @@ class FeatureMapFlow:
     def repair(
         self, net: nn.Module, clean: ImageSet, *, seed: int, progress: Progress = silent
     ) -> Repaired:
-        """Audit, erase, unlearn, fine-tune.
+        """Audit, invert triggers, erase, unlearn, fine-tune.
 
         Raises:
             AuditError: The audit points at no channel.
         """
         settings = replace(self.audit, seed=seed)
-        flow = self._without_channels(net, clean, settings, progress)
-        if flow is None:
-            report = audit(as_model(net, clean), clean, settings=settings, progress=progress)
-            flow = FlowRepair.after(report, self.settings)
-        return flow.repair(net, clean, seed=seed, progress=progress)
-
-    def _without_channels(
-        self, net: nn.Module, clean: ImageSet, settings: AuditSettings, progress: Progress
-    ) -> FlowRepair | None:
-        """What to do if it is settled without a look at the channels."""
-        if self.settings.erase_rate:
-            return None
         target = suspected(net, clean, settings=settings, progress=progress)
         if target is None:
-            return None
-        return FlowRepair(target, {}, ONLY_UNLEARNED, self.settings)
+            report = audit(as_model(net, clean), clean, settings=settings, progress=progress)
+            flow = FlowRepair.after(report, self.settings)
+        else:
+            flow = FlowRepair(target, {}, settings.detector, self.settings)
+        return flow.repair(net, clean, seed=seed, progress=progress)

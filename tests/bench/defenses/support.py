@@ -22,7 +22,7 @@ QUICK: dict[str, Defense] = {
     "nc": NeuralCleanse(steps=20, batch_size=16, tuning=TUNING),
     "fmt": FeatureMapTesting(audit=AUDIT, tuning=TUNING),
     "fmt-flow": FeatureMapFlow(
-        audit=AUDIT, settings=RepairSettings(erase_rate=0.02, epochs=1, lr=1e-3, batch_size=16)
+        audit=AUDIT, settings=RepairSettings(erase_rate=0.125, epochs=1, lr=1e-3, batch_size=16)
     ),
 }
 
