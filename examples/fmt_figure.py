@@ -19,8 +19,8 @@ from torch import Tensor
 
 import hfscan
 from hfscan.channels import probing
-from hfscan.fmt import flow
 from hfscan.fmt.reverse import reverse_features, start
+from hfscan.report.findings import suspicious_channels
 from hfscan.types import AuditReport
 
 TEXT = 'font-family="sans-serif" font-size="13" fill="#777"'
@@ -30,7 +30,8 @@ def main(report_file: str, clean_data: str, out: str) -> None:
     report = AuditReport.from_dict(json.loads(Path(report_file).read_text()))
     model = hfscan.load(report.model.ref)
     sample = hfscan.load_images(clean_data).sample(report.settings.images, seed=0)
-    layer, channel = strongest(report)
+    (strongest,) = suspicious_channels(report, 1)  # the largest flow into the suspected class
+    layer, channel = strongest.layer, strongest.channel
     images = sample.images.float() / 255
     noise = (2 * torch.rand(images.shape, generator=torch.Generator().manual_seed(0)) - 1) * 0.02
     with probing(model.net):
@@ -48,14 +49,6 @@ def main(report_file: str, clean_data: str, out: str) -> None:
     ]
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 190">{"".join(parts)}</svg>\n'
     Path(out).write_text(svg)
-
-
-def strongest(report: AuditReport) -> tuple[str, int]:
-    """The channel with the largest flow into the suspected class."""
-    layers = [layer for layer in report.layers if not layer.skipped]
-    flows = [flow(layer, report.clean_predictions, report.target or 0) for layer in layers]
-    best = int(np.argmax([values.max() for values in flows]))
-    return layers[best].layer, int(flows[best].argmax())
 
 
 def picture(column: int, pixels: Tensor, caption: str) -> str:

@@ -2,7 +2,7 @@
 
 hfscan audit ./examples/badnets-cifar10 --clean-data ./examples/cifar10-clean -o json=report.json
 python examples/measure_repair.py report.json
-python examples/measure_repair.py report.json --erase-rate 0.1 --lr 0.01 --unlearn-norm 0
+python examples/measure_repair.py report.json --unlearn-norm 0
 """
 
 from __future__ import annotations

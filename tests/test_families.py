@@ -34,7 +34,7 @@ from hfscan.types import AuditSettings, HubModel, ImageSet, RepairSettings
 
 CLASSES = 4
 SETTINGS = AuditSettings(images=4, steps=1)
-TUNING = RepairSettings(erase_rate=0.02, epochs=1, clean_rate=0.5, batch_size=8, lr=1e-4)
+TUNING = RepairSettings(erase_rate=0.1, epochs=1, clean_rate=0.5, batch_size=8, lr=1e-4)
 FIT = FitConfig(epochs=1, lr=1e-4, batch_size=8, autocast=True)
 QUICK: dict[str, Defense] = {
     "ft": FineTuning(FIT),
@@ -169,7 +169,11 @@ def test_audit_and_repair(model: HubModel, clean: ImageSet) -> None:
             assert layer.predictions.shape == (layer.channels, 1, CLASSES)
     suspected = replace(report, target=int(clean.labels[0]))
     repaired, result = hfscan.repair(model, suspected, clean, settings=TUNING)
-    assert result.erased.keys() == {layer.layer for layer in report.layers if not layer.skipped}
+    erasable = {layer.layer: layer.channels for layer in report.layers if not layer.skipped}
+    shares = {name: round(TUNING.erase_rate * channels) for name, channels in erasable.items()}
+    assert {name: len(found) for name, found in result.erased.items()} == {
+        name: count for name, count in shares.items() if count
+    }
     assert torch.isfinite(repaired.net(clean.images / 255)).all()
 
 

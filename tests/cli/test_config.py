@@ -109,10 +109,10 @@ def test_a_variable_that_is_no_setting_is_warned_about(
 
 
 def test_a_repair_takes_them_too(run: Run, victims: Victims, place: Path) -> None:
-    write(place, "[repair]\nepochs = 1\nlr = 1e-5\nerase-rate = 0.01\nout = 'net'")
-    done = run("repair", "--report", victims.report, "--json", "-q", "--unlearn-norm", "0")
+    write(place, "[repair]\nepochs = 1\nlr = 1e-5\nerase-rate = 0.03\nout = 'net'")
+    done = run("repair", "--report", victims.report, "--json", "-q")
     assert (done.code, done.err) == (0, "")
-    assert (done.json["settings"]["epochs"], done.json["settings"]["erase_rate"]) == (1, 0.01)
+    assert (done.json["settings"]["epochs"], done.json["settings"]["erase_rate"]) == (1, 0.03)
     assert (place / "net" / "model.safetensors").is_file()
 
 
