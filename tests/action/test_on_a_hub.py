@@ -122,7 +122,7 @@ def test_a_backdoored_model_fails(github: GitHub, repaired: Done) -> None:
 def test_its_summary(repaired: Done) -> None:
     summary = repaired.summary
     assert summary.startswith("## hfscan audit: BACKDOORED\n")
-    assert f"| **{TARGET}** | 455.07 | ████████████████████ |" in summary
+    assert f"| **{TARGET}** | 180.07 | ████████████████████ |" in summary
     assert f"[Pull request]({repaired.outputs['pr-url']})" in summary
     assert "\n## hfscan repair\n" in summary
     assert "### Accuracy on held-out clean images" in summary
