@@ -56,9 +56,6 @@ ONLY_UNLEARNED = "no channel: the suspected class is only unlearned"
 ONLY_TUNED = "no channel: only fine-tuned"
 """The same without inverted triggers."""
 
-MOVED_MOST = "those that triggers inverted for the suspected class move most"
-"""How they are chosen otherwise, if a class is suspected."""
-
 OTHER_TRIGGERS = 1000
 """Added to the seed: the triggers that prove a repair are not the ones that were unlearned."""
 
@@ -253,7 +250,7 @@ class FlowRepair:
         channels = largest(inverted_tac(net, clean, inverted.triggers), share) if share else {}
         if not channels:
             return {}, ONLY_UNLEARNED
-        return channels, f"per layer {share:.1%} of the channels, {MOVED_MOST}"
+        return channels, f"per layer the {share:.1%} of channels that inverted triggers move most"
 
 
 def _after(
