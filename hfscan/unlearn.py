@@ -11,7 +11,7 @@ computed in bfloat16 where that is fast: longer ones, in float32, repaired no be
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +90,16 @@ class Unlearning:
         self.triggers += found
         self.rounds += 1
         return max(trigger.success for trigger in found)
+
+    def onward(self, net: nn.Module) -> Unlearning:
+        """The same for a network that has lost channels: triggers of the same families, from new starts.
+
+        Those of the network before are left out: what they set off in it is in part gone.
+        """
+        families = [trigger.family for trigger in self.newest]
+        found = replace(self, families=families, starts=1, triggers=[], newest=[], rounds=0)
+        found.renew(net)
+        return found
 
     def _first(self, net: nn.Module, pixels: Tensor) -> list[Trigger]:
         """The best trigger of each family, from more than one start if none reaches the class."""

@@ -11,7 +11,6 @@ The first takes a victim of ``hfscan bench run --width 16`` (and trains it if it
 from __future__ import annotations
 
 import argparse
-import copy
 from pathlib import Path
 
 import torch
@@ -66,7 +65,7 @@ def main() -> None:
         channels = largest(changes, rate)
         erased = erase(net, channels, one_image(net, clean))
         if options.unlearn:
-            fit(erased, clean, fit_config(settings), unlearning=copy.deepcopy(inverted))
+            fit(erased, clean, fit_config(settings), unlearning=inverted.onward(erased))
         after = measure(erased, test, triggered, TARGET)
         show(
             f"{rate:.0%} of each layer: coverage {coverage(channels, true):.1%}, ACC {after.accuracy:.1%}, "
