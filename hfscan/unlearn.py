@@ -4,8 +4,9 @@ The paper's repair (FMT, section III-F) erases channels and fine-tunes on clean 
 a few of these, a backdoor survives that. Deviation, used when an audit suspects a target class: a part of
 each batch carries triggers that were inverted for that class, with its true labels, after Wang et al., "Neural
 Cleanse", IEEE S&P 2019, section VI. They are from the families that lead images of the network as it was to the
-class, and are found anew after channels were erased and for each epoch, as in adversarial training. The searches are short, and the network is
-computed in bfloat16 where that is fast: longer ones, in float32, repaired no better (``examples/measured.md``).
+class, and are found anew after channels were erased, and for each epoch, as in adversarial training. The searches
+are short, and the network is computed in bfloat16 where that is fast: longer ones, in float32, repaired no better
+(``examples/measured.md``).
 """
 
 from __future__ import annotations
