@@ -4,15 +4,14 @@ The paper's repair (FMT, section III-F) erases channels and fine-tunes on clean 
 a few of these, a backdoor survives that. Deviation, used when an audit suspects a target class: a part of
 each batch carries triggers that were inverted for that class, with its true labels, after Wang et al., "Neural
 Cleanse", IEEE S&P 2019, section VI. They are from the families that lead images of the network as it was to the
-class, and are found anew after channels were erased, and for each epoch, as in adversarial training. The searches
-are short, and the network is computed in bfloat16 where that is fast: longer ones, in float32, repaired no better
-(``examples/measured.md``).
+class, and are found anew for each epoch, as in adversarial training. The searches are short, and the network is
+computed in bfloat16 where that is fast: longer ones, in float32, repaired no better (``examples/measured.md``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -91,16 +90,6 @@ class Unlearning:
         self.triggers += found
         self.rounds += 1
         return max(trigger.success for trigger in found)
-
-    def onward(self, net: nn.Module) -> Unlearning:
-        """The same for a network that has lost channels: triggers of the same families, from new starts.
-
-        Those of the network before are left out: what they set off in it is in part gone.
-        """
-        families = [trigger.family for trigger in self.newest]
-        found = replace(self, families=families, starts=1, triggers=[], newest=[], rounds=0)
-        found.renew(net)
-        return found
 
     def _first(self, net: nn.Module, pixels: Tensor) -> list[Trigger]:
         """The best trigger of each family, from more than one start if none reaches the class."""

@@ -109,21 +109,6 @@ def test_two_triggers_of_one_family_are_both_renewed(
     assert [trigger.family for trigger in unlearning.triggers] == 3 * [STRONG, other]
 
 
-def test_onward_in_a_network_that_lost_channels(
-    planted_net: nn.Module, tiny_net: nn.Module, tiny_set: ImageSet
-) -> None:
-    before = Unlearning(tiny_set, TARGET, (WEAK, STRONG), seed=3)
-    before.renew(planted_net)
-    found = before.onward(tiny_net)
-    alone = Unlearning(tiny_set, TARGET, (STRONG,), seed=3)
-    alone.renew(tiny_net)
-    assert len(before.triggers) == len(found.triggers) == len(found.newest) == 1
-    assert found.triggers[0].family is STRONG
-    assert torch.equal(found.triggers[0].parameters, alone.triggers[0].parameters)
-    assert not torch.equal(found.triggers[0].parameters, before.triggers[0].parameters)
-    assert found.rounds == 1
-
-
 def test_the_network_is_left_as_it_was(planted_net: nn.Module, tiny_set: ImageSet) -> None:
     planted_net.train()
     before = copy.deepcopy(planted_net.state_dict())

@@ -234,8 +234,6 @@ class FlowRepair:
         inverted, rate = _inverted(net, clean, self.target, settings)
         channels, how = self._channels(net, clean, inverted)
         tuned = erase(net, channels, one_image(net, clean))
-        if inverted is not None and channels:
-            inverted = inverted.onward(tuned)
         fit(tuned, clean, fit_config(settings), unlearning=inverted, progress=progress)
         triggers = () if inverted is None else tuple(inverted.kinds)
         return Repaired(tuned, channels, how, rate, triggers)

@@ -11,6 +11,7 @@ The first takes a victim of ``hfscan bench run --width 16`` (and trains it if it
 from __future__ import annotations
 
 import argparse
+import copy
 from pathlib import Path
 
 import torch
@@ -65,7 +66,7 @@ def main() -> None:
         channels = largest(changes, rate)
         erased = erase(net, channels, one_image(net, clean))
         if options.unlearn:
-            fit(erased, clean, fit_config(settings), unlearning=inverted.onward(erased))
+            fit(erased, clean, fit_config(settings), unlearning=copy.deepcopy(inverted))
         after = measure(erased, test, triggered, TARGET)
         show(
             f"{rate:.0%} of each layer: coverage {coverage(channels, true):.1%}, ACC {after.accuracy:.1%}, "
