@@ -62,7 +62,7 @@ def repair(
         float,
         typer.Option(
             help="Share of each layer's channels to erase if a class is suspected, in [0, 1], rounded: "
-            "those that triggers inverted for it move most. For fmt-flow only.",
+            "those that triggers inverted for it move most; 0 erases none. For fmt-flow only.",
             rich_help_panel=_TUNING,
         ),
     ] = 0.015,
@@ -199,7 +199,7 @@ def repair(
     output: o.Output = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """Repair the model of an audit: unlearn triggers, fine-tune, measure, write, push.
+    """Repair the model of an audit: erase channels, unlearn triggers, fine-tune, measure, write, push.
 
     Without MODEL it goes on from the latest audit; with MODEL and --clean-data it audits first.
     --push repairs again, too, and then publishes.
