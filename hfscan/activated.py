@@ -27,7 +27,7 @@ LEAST = 1e-3
 
 
 def inverted_tac(
-    net: nn.Module, clean: ImageSet, triggers: Sequence[Trigger]
+    net: nn.Module, clean: ImageSet, triggers: Sequence[Trigger], *, batch_size: int = 100
 ) -> dict[str, FloatArray]:
     """Trigger-activated change with inverted triggers: how far they move each feature map.
 
@@ -35,6 +35,7 @@ def inverted_tac(
         net: The network; it is left as it was.
         clean: Clean images, at least one of another class than the triggers'.
         triggers: At least one, all toward the same class.
+        batch_size: Pairs of images at once.
 
     Returns:
         Conv layer -> float32 ``(C,)``: mean over the triggers of the change, in units of the change from one clean image
@@ -45,8 +46,12 @@ def inverted_tac(
     """
     others = clean.without(triggers[0].target)
     sample = others.sample(IMAGES, seed=0)
-    usual = tac(net, sample, replace(sample, images=sample.images.roll(1, 0)))
-    changes = [_relative(tac(net, sample, _carrying(sample, each)), usual) for each in triggers]
+
+    def change(other: ImageSet) -> dict[str, FloatArray]:
+        return tac(net, sample, other, batch_size=batch_size)
+
+    usual = change(replace(sample, images=sample.images.roll(1, 0)))
+    changes = [_relative(change(_carrying(sample, each)), usual) for each in triggers]
     return {layer: np.mean([each[layer] for each in changes], axis=0) for layer in usual}
 
 

@@ -246,8 +246,13 @@ class FlowRepair:
             return self.flagged, f"the channels flagged by the {self.detector} detector"
         if inverted is None:
             return {}, ONLY_TUNED
-        share = self.settings.erase_rate
-        channels = largest(inverted_tac(net, clean, inverted.triggers), share) if share else {}
+        share, channels = self.settings.erase_rate, {}
+        if share:
+            pairs = max(
+                1, self.settings.batch_size // 2
+            )  # no more images at once than a step of training
+            moved = inverted_tac(net, clean, inverted.triggers, batch_size=pairs)
+            channels = largest(moved, share)
         if not channels:
             return {}, ONLY_UNLEARNED
         return channels, f"per layer the {share:.1%} of channels that inverted triggers move most"

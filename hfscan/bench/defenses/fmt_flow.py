@@ -6,7 +6,8 @@ the triggers are unlearned while fine-tuning. If no class is suspected, ``hfscan
 ``--force``, the channels that the detector flagged are erased and nothing is unlearned.
 
 Channels are tested only where that decides anything: if the tests of the network as a whole suspect no class. An
-audit tests them always, for its report.
+audit tests them always, for its report. (The name is of the first version, which erased the channels whose
+reverse-generated images flow most into the class.)
 """
 
 from __future__ import annotations
